@@ -1,0 +1,52 @@
+/* replay.h - runs a trace through an eviction policy.
+ *
+ * The smallest possible host: a cache of names and weights without values.
+ * Keys are dense numbers from 1, so a look-up is an array access and the
+ * policy is nearly all there is to measure. */
+#ifndef CORRAL_BENCH_REPLAY_H
+#define CORRAL_BENCH_REPLAY_H
+
+#include "server/evict/evict.h"
+
+/* ---- traces ---- */
+
+enum trace_format {
+    TRACE_KEYS,         /* one integer key a line */
+    TRACE_TIME_KEY_SIZE /* "time key size" a line, separated by blanks */
+};
+
+struct trace {
+    size_t requests;
+    uint32_t unique; /* keys are 1..unique, in order of first appearance */
+    uint32_t *keys;  /* one per request */
+    uint32_t *sizes; /* one per request; NULL where the format has none */
+};
+
+/* Reads a file, through zstd when its name ends in .zst. NULL with a message
+ * on stderr when it cannot be read; a line that is not as promised is an error. */
+struct trace *trace_read(const char *path, enum trace_format format);
+void trace_free(struct trace **);
+
+/* ---- one policy at one size ---- */
+
+struct replay;
+
+/* Keys 1..unique. NULL when memory is short. */
+struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint32_t unique, uint64_t seed);
+void replay_free(struct replay **);
+/* Asks for a key and stores it on a miss; true on a hit. What weighs more
+ * than the capacity is never stored. A hit of another weight resizes. */
+bool replay_get(struct replay *, uint32_t key, uint32_t weight);
+/* Deletes a key; false if it was not there. */
+bool replay_drop(struct replay *, uint32_t key);
+void replay_set_capacity(struct replay *, uint64_t capacity);
+uint64_t replay_held(const struct replay *);       /* weight */
+size_t replay_policy_bytes(const struct replay *); /* the policy's heap; not its nodes */
+void replay_check(const struct replay *);
+
+/* Replays a whole trace, every weight 1 or as the trace says; the miss ratio,
+ * negative when memory is short. */
+double replay_miss_ratio(const struct trace *, const struct evict_type *type, uint64_t capacity,
+                         bool weighted);
+
+#endif
