@@ -1,0 +1,469 @@
+/* shard.c - what happens to an item inside one shard; see shard.h. */
+#include "server/store/shard.h"
+
+#include <sys/mman.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "server/check.h"
+
+static void slot_has_moved(void *arg, slot_id from, slot_id to)
+{
+    struct shard *s = arg;
+    struct found f;
+
+    s->changes++;
+    if (s->type == NULL || !s->type->linked)
+        return;
+    f.item = segment_item(&s->log, index_ref(&s->index, to));
+    item_read(f.item, &f.shape);
+    if (shard_tracks(s, &f.shape))
+        s->type->moved(s->policy, from, to);
+}
+
+static uint64_t hash_of(void *arg, item_ref ref)
+{
+    return shard_hash_of(arg, ref);
+}
+
+static void prefetch_item(void *arg, item_ref ref)
+{
+    const struct shard *s = arg;
+    __builtin_prefetch(segment_item(&s->log, ref));
+}
+
+bool shard_init(struct shard *s, uint32_t segment_bytes, uint64_t seed)
+{
+    memset(s, 0, sizeof *s);
+    pthread_mutex_init(&s->lock, NULL);
+    s->seed = seed;
+    s->log_item_max = segment_bytes / SEGMENT_FRACTION;
+    if (s->log_item_max > ITEM_VALUE_MAX)
+        s->log_item_max = ITEM_VALUE_MAX;
+    evict_host_init(s);
+    return index_init(&s->index, slot_has_moved, hash_of, prefetch_item, s) &&
+           segment_log_init(&s->log, segment_bytes);
+}
+
+static void unpin_blobs(struct shard *s)
+{
+    if (s->stats.blob_items == 0)
+        return;
+    for (unsigned queue = 0; queue < EVICT_QUEUES_MAX; queue++)
+        for (uint32_t n = s->log.queues[queue].oldest; n != 0; n = s->log.segments[n].newer)
+            for (uint32_t at = 0; at < s->log.segments[n].used;) {
+                struct found f = {.item = segment_item(&s->log, segment_ref(&s->log, n, at))};
+                item_read(f.item, &f.shape);
+                if ((word0_flags(f.shape.word0) & (ITEM_BLOB | ITEM_DEAD)) == ITEM_BLOB) {
+                    struct blob *blob = item_blob_of(&f).blob;
+                    blob_unpin(&blob);
+                }
+                at += f.shape.size;
+            }
+    s->stats.blob_items = 0;
+    s->blob_bytes = 0;
+}
+
+void shard_destroy(struct shard *s)
+{
+    if (s->log.arena != NULL && s->log.segments != NULL)
+        unpin_blobs(s);
+    if (s->policy != NULL)
+        s->type->destroy(s->policy);
+    if (s->host.nodes != NULL)
+        munmap(s->host.nodes, s->nodes_bytes);
+    index_destroy(&s->index);
+    segment_log_destroy(&s->log);
+    pthread_mutex_destroy(&s->lock);
+}
+
+/* ---- memory ---- */
+
+static uint64_t fixed_bytes(const struct shard *s)
+{
+    uint64_t fixed = index_bytes(&s->index);
+
+    if (s->type != NULL && s->type->linked) /* one 8-byte node per slot */
+        fixed += fixed / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
+    if (s->policy != NULL)
+        fixed += s->type->bytes(s->policy);
+    return fixed;
+}
+
+void shard_refresh_budget(struct shard *s)
+{
+    uint64_t segment = s->log.segment_bytes;
+    uint64_t fixed = fixed_bytes(s);
+    uint64_t room = s->budget > fixed ? s->budget - fixed : 0;
+    bool from_one_end = s->type == NULL || s->type->queues > 0;
+    uint64_t reserve;
+
+    if (room < SHARD_SEGMENTS_MIN * segment)
+        room = SHARD_SEGMENTS_MIN * segment;
+    if (room > s->log.segments_max * segment)
+        room = s->log.segments_max * segment;
+    reserve = 3 * segment + room / (from_one_end ? 64 : 12);
+    if (s->capacity != room - reserve) {
+        s->capacity = room - reserve;
+        if (s->policy != NULL)
+            s->type->set_capacity(s->policy, s->capacity);
+    }
+    uint64_t for_segments = room > s->blob_bytes ? room - s->blob_bytes : 0;
+    s->log.limit = (uint32_t)(for_segments / segment);
+    if (s->log.limit < 4)
+        s->log.limit = 4; /* blobs are stubs in the log and need a place there too */
+}
+
+void shard_set_budget(struct shard *s, uint64_t budget)
+{
+    s->budget = budget;
+    shard_refresh_budget(s);
+}
+
+/* ---- items ---- */
+
+uint64_t shard_hash_of(const struct shard *s, item_ref ref)
+{
+    const uint8_t *item = segment_item(&s->log, ref);
+    struct item_shape shape;
+
+    item_read(item, &shape);
+    return XXH3_64bits_withSeed(item + shape.key_at, shape.key_len, s->seed);
+}
+
+struct found shard_at(struct shard *s, struct index_place place)
+{
+    struct found f = {.place = place};
+
+    if (place.id == 0)
+        return f;
+    f.ref = index_ref(&s->index, place.id);
+    f.item = segment_item(&s->log, f.ref);
+    item_read(f.item, &f.shape);
+    return f;
+}
+
+struct found shard_find(struct shard *s, const struct key *key)
+{
+    return shard_at(s, index_find_key(&s->index, key, s->log.arena));
+}
+
+instant shard_expires(const struct shard *s, const struct found *f)
+{
+    return item_expires(f->item, &f->shape, segment_base(&s->log, segment_of(&s->log, f->ref)));
+}
+
+struct item_blob item_blob_of(const struct found *f)
+{
+    struct item_blob b;
+
+    memcpy(&b, f->item + f->shape.key_at + f->shape.key_len, sizeof b);
+    return b;
+}
+
+uint64_t shard_weight_of(const struct found *f)
+{
+    uint64_t weight = f->shape.size;
+
+    if (word0_flags(f->shape.word0) & ITEM_BLOB)
+        weight += item_blob_of(f).blob->capacity;
+    return weight;
+}
+
+bool shard_tracks(const struct shard *s, const struct item_shape *shape)
+{
+    return s->type != NULL && (s->scope == EVICT_ALLKEYS || item_has_expiry(shape));
+}
+
+static void bury(struct shard *s, const struct found *f)
+{
+    racy_store32(f->item, f->shape.word0 | (uint32_t)ITEM_DEAD << 25);
+    segment_died(&s->log, f->ref, f->shape.size);
+}
+
+void shard_drop(struct shard *s, const struct found *f, enum evict_reason why)
+{
+    uint64_t weight = shard_weight_of(f);
+
+    if (shard_tracks(s, &f->shape)) {
+        evict_id id = s->type->linked ? f->place.id : f->ref;
+        unsigned queue = s->log.segments[segment_of(&s->log, f->ref)].queue;
+        uint64_t hash = shard_hash_of(s, f->ref);
+        s->type->gone(s->policy, id, hash, (uint32_t)weight, queue, why);
+        if (s->type->linked)
+            s->host.nodes[f->place.id] = 0;
+    }
+    s->changes++;
+    s->weight -= weight;
+    if (item_has_expiry(&f->shape))
+        s->stats.items_expiring--;
+    index_remove(&s->index, f->place);
+    if (word0_flags(f->shape.word0) & ITEM_BLOB) {
+        struct item_blob b = item_blob_of(f);
+        s->stats.blob_items--;
+        s->blob_bytes -= b.blob->capacity;
+        bury(s, f);
+        blob_unpin(&b.blob);
+    } else {
+        bury(s, f);
+    }
+}
+
+void shard_relocate(struct shard *s, const struct found *f, item_ref to)
+{
+    uint32_t number = segment_of(&s->log, to);
+    uint8_t *copy = segment_item(&s->log, to);
+    instant expires = shard_expires(s, f);
+    int64_t base = segment_base(&s->log, number);
+
+    /* Written whole before it is linked, so readers see the old place or the new. */
+    racy_write(copy, f->item, f->shape.size);
+    if (f->shape.expiry != 0) /* long expired: any instant in the past will do */
+        racy_store32(copy + 4, expires.ms > base ? (uint32_t)(expires.ms - base) : 1);
+    if (expires.ms != 0)
+        segment_expires(&s->log, number, expires);
+    index_replace(&s->index, f->place, to);
+    bury(s, f);
+    s->changes++;
+    s->stats.relocated++;
+}
+
+/* ---- room ---- */
+
+bool shard_evict_one(struct shard *s)
+{
+    struct found f;
+
+    if (s->type == NULL)
+        return false;
+    evict_id id = s->type->victim(s->policy);
+    if (id == EVICT_NOBODY)
+        return false;
+    CHECK(shard_slot_of_id(s, id, &f) != 0);
+    if (item_has_expiry(&f.shape) && !is_before(s->now, shard_expires(s, &f)))
+        s->stats.expired++;
+    else
+        s->stats.evicted++;
+    shard_drop(s, &f, EVICT_EVICTED);
+    return true;
+}
+
+bool shard_make_room(struct shard *s, uint64_t weight)
+{
+    if (weight > s->capacity)
+        return false;
+    while (s->weight + weight > s->capacity)
+        if (!shard_evict_one(s))
+            return false;
+    return true;
+}
+
+item_ref shard_append(struct shard *s, unsigned queue, uint32_t size)
+{
+    /* One segment is kept back for compaction and requeue, which must be able
+     * to copy before they can free. */
+    enum { SPARE = 1 };
+    item_ref ref;
+
+    compact_step(s, size);
+    while ((ref = segment_append(&s->log, queue, size, s->now, SPARE)) == 0) {
+        shard_refresh_budget(s);
+        if (s->log.in_use + SPARE < s->log.limit)
+            continue;
+        if (!compact_one(s) && !shard_evict_one(s))
+            return 0;
+    }
+    return ref;
+}
+
+void shard_fit_segments(struct shard *s)
+{
+    shard_refresh_budget(s);
+    while (s->log.in_use > s->log.limit)
+        if (!compact_one(s) && !shard_evict_one(s))
+            return;
+}
+
+void shard_drain_touches(struct shard *s, struct touch_ring *ring)
+{
+    uint32_t count = ring->count;
+
+    ring->count = 0;
+    if (s->type == NULL || s->type->touched == NULL)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct touch *t = &ring->touches[i];
+        uint64_t hash = (uint64_t)t->tag << 32 | t->hash_low;
+        struct found f = shard_at(s, index_find_ref(&s->index, hash, t->ref));
+        if (f.ref != 0 && shard_tracks(s, &f.shape))
+            s->type->touched(s->policy, f.place.id);
+    }
+}
+
+/* ---- switching policy ---- */
+
+/* Every live item, oldest segments first. */
+static void each_in_log_order(struct shard *s, void (*visit)(void *arg, slot_id id), void *arg)
+{
+    for (unsigned queue = 0; queue < EVICT_QUEUES_MAX; queue++)
+        for (uint32_t n = s->log.queues[queue].oldest; n != 0; n = s->log.segments[n].newer)
+            for (uint32_t at = 0; at < s->log.segments[n].used;) {
+                item_ref ref = segment_ref(&s->log, n, at);
+                struct item_shape shape;
+                item_read(segment_item(&s->log, ref), &shape);
+                if (!(word0_flags(shape.word0) & ITEM_DEAD))
+                    visit(arg, index_find_ref(&s->index, shard_hash_of(s, ref), ref).id);
+                at += shape.size;
+            }
+}
+
+struct handover {
+    struct shard *s;
+    slot_id *ids;
+    uint64_t count;
+};
+
+static void note_resident(void *arg, uint32_t id)
+{
+    struct handover *h = arg;
+    h->ids[h->count++] = id;
+}
+
+static void admit(struct shard *s, slot_id id)
+{
+    struct found f = shard_at(s, (struct index_place){NULL, id});
+
+    if (!shard_tracks(s, &f.shape))
+        return;
+    unsigned queue = s->log.segments[segment_of(&s->log, f.ref)].queue;
+    s->type->admitted(s->policy, s->type->linked ? id : f.ref, shard_hash_of(s, f.ref),
+                      (uint32_t)shard_weight_of(&f), queue);
+}
+
+static bool reserve_nodes(struct shard *s)
+{
+    size_t bytes = (size_t)2 * INDEX_BUCKETS_MAX * BUCKET_SLOTS * sizeof(uint64_t);
+
+    if (s->host.nodes != NULL) {
+        madvise(s->host.nodes, s->nodes_bytes, MADV_DONTNEED); /* reads as zero again */
+        return true;
+    }
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return false;
+    s->host.nodes = p;
+    s->nodes_bytes = bytes;
+    return true;
+}
+
+bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type)
+{
+    struct handover h = {s, NULL, 0};
+    struct evict_config config = {s->capacity, s->seed};
+    struct evict_policy *next = NULL;
+
+    h.ids = malloc((s->index.items + 1) * sizeof *h.ids);
+    if (h.ids == NULL)
+        return false;
+    if (s->type != NULL && s->type->linked && s->scope == EVICT_ALLKEYS)
+        s->type->each_cold_first(s->policy, note_resident, &h);
+    else
+        each_in_log_order(s, note_resident, &h);
+    if (type != NULL && type->linked && !reserve_nodes(s)) {
+        free(h.ids);
+        return false;
+    }
+    if (type != NULL && (next = type->create(&s->host, &config)) == NULL) {
+        free(h.ids);
+        return false;
+    }
+    compact_forget(s, 0);
+    if (s->policy != NULL)
+        s->type->destroy(s->policy);
+    s->type = type;
+    s->scope = type == NULL ? EVICT_NOTHING : scope;
+    s->policy = next;
+    if (type == NULL || type->queues < 2)
+        segment_join_queues(&s->log);
+    if (type != NULL)
+        for (uint64_t i = 0; i < h.count; i++)
+            admit(s, h.ids[i]);
+    free(h.ids);
+    if (s->host.nodes != NULL && (type == NULL || !type->linked)) {
+        munmap(s->host.nodes, s->nodes_bytes);
+        s->host.nodes = NULL;
+    }
+    atomic_store_explicit(&s->wants_touches, type != NULL && type->touched != NULL, memory_order_relaxed);
+    shard_refresh_budget(s);
+    return true;
+}
+
+void shard_flush(struct shard *s)
+{
+    struct evict_config config = {s->capacity, s->seed};
+
+    unpin_blobs(s);
+    compact_forget(s, 0);
+    index_clear(&s->index);
+    segment_clear(&s->log);
+    memset(&s->walk, 0, sizeof s->walk);
+    s->weight = 0;
+    s->stats.items_expiring = 0;
+    s->stats.flushes++;
+    s->changes++;
+    if (s->host.nodes != NULL)
+        madvise(s->host.nodes, s->nodes_bytes, MADV_DONTNEED);
+    if (s->type != NULL) {
+        struct evict_policy *fresh = s->type->create(&s->host, &config);
+        if (fresh != NULL) {
+            s->type->destroy(s->policy);
+            s->policy = fresh;
+        } else {
+            s->type->destroy(s->policy); /* no memory for a new one: evict nothing until a policy is set */
+            s->policy = NULL;
+            s->type = NULL;
+            s->scope = EVICT_NOTHING;
+        }
+    }
+    shard_refresh_budget(s);
+}
+
+/* ---- checking ---- */
+
+struct tally {
+    struct shard *s;
+    uint64_t weight, blob_bytes, expiring;
+};
+
+static void tally_slot(void *arg, slot_id id)
+{
+    struct tally *t = arg;
+    struct found f = shard_at(t->s, (struct index_place){NULL, id});
+    struct index_place again = index_find_ref(&t->s->index, shard_hash_of(t->s, f.ref), f.ref);
+
+    CHECK(again.id == id);
+    CHECK(!(word0_flags(f.shape.word0) & ITEM_DEAD));
+    CHECK(segment_offset(&t->s->log, f.ref) + f.shape.size <=
+          t->s->log.segments[segment_of(&t->s->log, f.ref)].used);
+    t->weight += shard_weight_of(&f);
+    t->blob_bytes += shard_weight_of(&f) - f.shape.size;
+    t->expiring += item_has_expiry(&f.shape);
+    if (item_has_expiry(&f.shape))
+        CHECK(t->s->log.segments[segment_of(&t->s->log, f.ref)].visit_ms <= shard_expires(t->s, &f).ms ||
+              t->s->walk.segment == segment_of(&t->s->log, f.ref) ||
+              t->s->log.segments[segment_of(&t->s->log, f.ref)].visit_gap_ms != 0);
+}
+
+void shard_check(struct shard *s)
+{
+    struct tally t = {s, 0, 0, 0};
+
+    index_check(&s->index);
+    segment_log_check(&s->log);
+    index_each(&s->index, tally_slot, &t);
+    CHECK(t.weight == s->weight && t.blob_bytes == s->blob_bytes && t.expiring == s->stats.items_expiring);
+    CHECK(s->log.live + s->blob_bytes == s->weight);
+    if (s->policy != NULL)
+        s->type->check(s->policy);
+}

@@ -1,0 +1,142 @@
+/* shard.h - one part of the store: index, log, policy and the lock over them.
+ * Private to server/store. All functions want the lock held unless they say
+ * otherwise.
+ *
+ * Arithmetic of memory, per shard:
+ *   budget    what the store gives this shard
+ *   fixed     index + policy + nodes
+ *   capacity  what live items may weigh: budget - fixed - reserve. Who dies is
+ *             decided by this number alone, so a simulator with the same
+ *             capacity names the same victims.
+ *   reserve   room for the log to breathe: the open and half-eaten segments,
+ *             and dead bytes waiting for compaction. Policies that kill all
+ *             over the log need more of it than those that eat it from one end.
+ *   limit     segments in use at most: (budget - fixed - blobs) / segment */
+#ifndef CORRAL_SHARD_H
+#define CORRAL_SHARD_H
+
+#include <pthread.h>
+
+#include "server/store/index.h"
+#include "server/store/segment.h"
+
+enum {
+    TOUCH_RING = 32,        /* hits a worker collects before it tells a linked policy */
+    SHARD_SEGMENTS_MIN = 8, /* a shard cannot do with less */
+    SEGMENT_FRACTION = 8,   /* a larger share of a segment than 1/8 makes an item a blob */
+};
+
+/* One hit, not yet told to the policy. */
+struct touch {
+    uint32_t hash_low; /* enough of the hash to find the bucket */
+    uint8_t tag;
+    item_ref ref;
+};
+struct touch_ring {
+    uint32_t count;
+    struct touch touches[TOUCH_RING];
+};
+
+/* A compaction under way: `source` is being emptied into `target`. */
+struct compaction {
+    uint32_t source, source_generation, source_at;
+    uint32_t target, target_generation; /* 0: none yet */
+    uint32_t left;      /* segments of the run still to do, source included; 0: none under way */
+    uint32_t run;       /* segments the run began with: its price per segment won */
+    uint32_t looked_at; /* segments in use when a run was last looked for */
+};
+
+struct expiry_walk {
+    uint32_t segment, generation, at; /* 0: none under way */
+    int64_t next_ms;                  /* earliest expiry met so far that is still to come */
+    uint32_t seen, freed;
+    uint32_t cursor; /* where the search for the next due segment goes on */
+};
+
+struct shard_stats {
+    uint64_t evicted, expired, items_total, relocated, compacted, refused, flushes;
+    uint64_t items_expiring, blob_items;
+};
+
+struct shard {
+    _Alignas(64) struct index index; /* readers use its shape and regions */
+    struct segment_log log;
+    _Atomic bool wants_touches;
+    uint64_t seed;
+    uint32_t log_item_max; /* larger items become blobs */
+
+    _Alignas(64) pthread_mutex_t lock;
+    enum evict_scope scope;
+    const struct evict_type *type; /* NULL: nothing is evicted */
+    struct evict_policy *policy;
+    struct evict_host host;
+    uint64_t nodes_bytes; /* of host.nodes' reservation */
+    uint64_t budget, capacity;
+    uint64_t weight; /* of live items, blobs included */
+    uint64_t blob_bytes;
+    uint64_t changes; /* moves on whenever an item is moved or removed */
+    instant now;      /* of the call in progress, for callbacks */
+    struct compaction compaction;
+    struct expiry_walk walk;
+    struct shard_stats stats;
+};
+
+/* An item and where it hangs. */
+struct found {
+    struct index_place place;
+    item_ref ref; /* 0: not found */
+    uint8_t *item;
+    struct item_shape shape;
+};
+
+bool shard_init(struct shard *s, uint32_t segment_bytes, uint64_t seed);
+void shard_destroy(struct shard *s);
+/* Sets the budget and works out capacity and limit; evicts nothing by itself. */
+void shard_set_budget(struct shard *s, uint64_t budget);
+void shard_refresh_budget(struct shard *s); /* after index or policy grew */
+/* Hands the residents to another policy, coldest first. False: no memory, nothing changed. */
+bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type);
+void shard_flush(struct shard *s);
+void shard_check(struct shard *s);
+
+struct found shard_find(struct shard *s, const struct key *key);
+struct found shard_at(struct shard *s, struct index_place place);
+uint64_t shard_hash_of(const struct shard *s, item_ref ref);
+instant shard_expires(const struct shard *s, const struct found *f);
+struct item_blob item_blob_of(const struct found *f);
+uint64_t shard_weight_of(const struct found *f); /* log bytes + blob bytes */
+bool shard_tracks(const struct shard *s, const struct item_shape *shape);
+
+/* Removes an item for good. */
+void shard_drop(struct shard *s, const struct found *f, enum evict_reason why);
+/* Moves an item to room that was just made for it at `to`. */
+void shard_relocate(struct shard *s, const struct found *f, item_ref to);
+/* Evicts one item. False when the policy can name none. */
+bool shard_evict_one(struct shard *s);
+/* Evicts until `weight` more fits. False when it cannot. */
+bool shard_make_room(struct shard *s, uint64_t weight);
+/* Room in the log at the newest end of `queue`, compacting or evicting as it must. 0: cannot. */
+item_ref shard_append(struct shard *s, unsigned queue, uint32_t size);
+/* Gives segments back until no more than the limit are in use, as far as possible. */
+void shard_fit_segments(struct shard *s);
+/* Tells the policy about hits that a worker collected. */
+void shard_drain_touches(struct shard *s, struct touch_ring *ring);
+
+/* ---- compact.c ---- */
+/* Pays for `appended` bytes that are about to be appended: starts a compaction
+ * when free segments run low, and works off its share of the one under way. */
+void compact_step(struct shard *s, uint32_t appended);
+/* Compacts until one more segment is free. False when no run of segments has one to give. */
+bool compact_one(struct shard *s);
+/* Ends the compaction under way if it involves this segment, or in any case if segment is 0. */
+void compact_forget(struct shard *s, uint32_t segment);
+
+/* ---- expiry.c ---- */
+/* Sweeps expired items, about `items` of them at most. True while segments are due now. */
+bool expiry_step(struct shard *s, uint32_t items);
+
+/* ---- evict_host.c ---- */
+void evict_host_init(struct shard *s);
+slot_id shard_slot_of_id(struct shard *s, evict_id id, struct found *f);
+
+#endif

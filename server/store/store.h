@@ -1,0 +1,230 @@
+/* store.h - the only door to the cached items.
+ *
+ * One store is shared by all workers. It is cut into shards by key hash; a
+ * shard has an index, a log of segments, an eviction policy and one lock.
+ *
+ *   Reading takes no lock and writes nothing shared: store_peek() finds the
+ *   value in place, the caller copies it out, and store_peek_ok() says whether
+ *   what was copied was whole (a seqlock per index bucket). On "no", undo the
+ *   copy and peek again.
+ *
+ *   Writing is an edit: store_edit_begin() locks the key's shard and shows
+ *   what is there, then put / drop / expire as often as need be, then
+ *   store_edit_end(). Every read-modify-write is an edit, so SET NX, INCR,
+ *   APPEND and cas are a few lines in their handlers and are atomic.
+ *
+ * Rules: (1) an expired item is never shown; (2) an acknowledged write is
+ * seen by every later peek, on any thread; (3) what is held stays under the
+ * memory limit; (4) only the policy decides who is evicted. */
+#ifndef CORRAL_STORE_H
+#define CORRAL_STORE_H
+
+#include "protocol/bytes.h"
+#include "server/clock.h"
+#include "server/evict/evict.h"
+#include "server/store/blob.h"
+
+struct store;
+struct store_local; /* one worker's own part: its buffers of hits */
+
+enum {
+    STORE_KEY_MAX = 32767, /* bytes of a key; memcached's own limit of 250 is the dialect's */
+    STORE_SHARDS_MAX = 1024,
+};
+
+/* A key and its hash. Make it with store_key(); data must outlive the call it is passed to. */
+struct key {
+    const uint8_t *data;
+    uint32_t len;
+    uint64_t hash;
+};
+
+/* Herd state of an item (DESIGN.md section 4). Only LIVE items exist so far
+ * for RESP; the memcached meta commands set the others. */
+enum item_state {
+    ITEM_LIVE = 0,
+    ITEM_STALE = 1,   /* invalidated, kept so that readers may choose to use it */
+    ITEM_WON = 2,     /* somebody was told to refill it; bits may be combined */
+    ITEM_PENDING = 4, /* no value yet: a reader's miss made it, the winner fills it */
+};
+
+/* Whether a plain read, one that did not ask for anything else by name, may show the value. */
+static inline bool state_shows(uint8_t state)
+{
+    return (state & (ITEM_STALE | ITEM_PENDING)) == 0;
+}
+
+/* ---- life ---- */
+
+enum evict_scope { EVICT_NOTHING, EVICT_ALLKEYS, EVICT_VOLATILE };
+
+struct store_config {
+    uint64_t memory_max;    /* bytes for everything the store holds */
+    uint64_t item_max;      /* bytes of key + value; larger puts are refused */
+    unsigned shards;        /* a power of two; 0: chosen from memory_max and workers */
+    unsigned workers;       /* how many store_locals there will be */
+    uint32_t segment_bytes; /* a power of two, 256 KiB to 2 MiB; 0: chosen */
+    enum evict_scope scope;
+    const struct evict_type *policy; /* NULL only with EVICT_NOTHING */
+    uint64_t seed;                   /* of the key hash and of the policies' dice */
+};
+
+/* NULL with a one-line reason in err when address space or memory is short. */
+struct store *store_new(const struct store_config *config, char *err, size_t err_len);
+void store_free(struct store **store);
+
+struct store_local *store_local_new(struct store *store);
+void store_local_free(struct store_local **local);
+
+/* Hashes a key with the store's seed (XXH3). len <= STORE_KEY_MAX is the caller's to check. */
+struct key store_key(const struct store *store, struct slice name);
+
+/* ---- reading ---- */
+
+/* Three-stage batches: hash all keys; prefetch_bucket all; prefetch_item all; then peek or edit. */
+void store_prefetch_bucket(const struct store *store, uint64_t hash);
+void store_prefetch_item(const struct store *store, uint64_t hash);
+
+enum peek_status {
+    PEEK_MISS, /* absent or expired */
+    PEEK_HIT,  /* value is in the log: copy it, then ask store_peek_ok() */
+    PEEK_BLOB  /* value is large: `blob` is pinned for the caller, who must blob_unpin() it; always ok */
+};
+
+/* What a peek found. For PEEK_HIT every field is a claim until store_peek_ok()
+ * confirms it; value is readable memory of len bytes in any case. */
+struct store_peek {
+    const uint8_t *value;
+    uint32_t len;
+    uint32_t flags;  /* memcached client flags */
+    instant expires; /* ms == 0: never */
+    uint64_t cas;    /* 0: none was ever asked for; ask store_edit_cas() */
+    uint8_t state;   /* enum item_state bits */
+    bool key_binary; /* the key was given in base64 (meta b flag) */
+    bool fetched;    /* it had been hit before this peek */
+    bool expired;    /* with PEEK_MISS: it was there, but out of time */
+    struct blob *blob;
+    /* private: what store_peek_ok() checks */
+    const void *seen_index;
+    const void *seen_bucket;
+    uint32_t seen_version, seen_generation;
+};
+
+/* `count_hit` false leaves no trace for the policy (meta u flag, EXISTS, TTL). */
+enum peek_status store_peek(struct store *store, struct store_local *local, const struct key *key,
+                            instant now, bool count_hit, struct store_peek *peek);
+/* True: everything read since the peek was one consistent item. Call once, after copying. */
+bool store_peek_ok(const struct store_peek *peek);
+
+/* ---- writing ---- */
+
+enum store_status {
+    STORE_OK,
+    STORE_TOO_BIG, /* over item_max or STORE_KEY_MAX */
+    STORE_NO_SPACE /* memory is full and the policy can evict nothing (redis: OOM) */
+};
+
+/* What to store. The value is head followed by tail, either may be empty and
+ * either may point into the item being edited. If the whole value lies inside
+ * `backing`, a large value is kept by taking a reference instead of copying. */
+struct store_value {
+    struct slice head, tail;
+    uint32_t flags;
+    instant expires;
+    uint8_t state;
+    bool key_binary;
+    uint64_t cas; /* 0: give it a new one only if it had one; else exactly this */
+    struct blob *backing;
+};
+
+/* An open edit. Public fields show the item as it is now; they are refreshed
+ * by every put, drop and expire. */
+struct store_edit {
+    bool found;
+    bool expired; /* not found, but only because it was out of time */
+    bool fetched; /* it had been hit since it was stored */
+    struct slice value;
+    uint32_t flags;
+    instant expires;
+    uint64_t cas; /* 0: none yet */
+    uint8_t state;
+    bool key_binary;
+    /* private */
+    struct store *store;
+    struct store_local *local;
+    struct shard *shard;
+    struct key key;
+    instant now;
+    uint64_t seen_changes; /* where it was found, and good as long as nothing in the shard changed */
+    uint32_t slot, ref;
+};
+
+/* Locks the key's shard. Between begin and end do no I/O and open no second edit. */
+void store_edit_begin(struct store *store, struct store_local *local, const struct key *key, instant now,
+                      struct store_edit *edit);
+/* Stores or overwrites. On any refusal what was there is still there. Expiry in
+ * the past stores nothing: the old item is dropped and STORE_OK returned. */
+enum store_status store_edit_put(struct store_edit *edit, const struct store_value *value);
+/* Removes it, if found. */
+void store_edit_drop(struct store_edit *edit);
+/* Changes the expiry only (ms == 0: never). In the past: dropped. STORE_NO_SPACE is possible, and changes
+ * nothing. */
+enum store_status store_edit_expire(struct store_edit *edit, instant expires);
+/* Changes state bits and nothing else. */
+enum store_status store_edit_state(struct store_edit *edit, uint8_t state);
+/* The item's cas, giving it one if it has none. 0 only when memory is short. */
+uint64_t store_edit_cas(struct store_edit *edit);
+/* Tells the policy that the item was used. */
+void store_edit_touch(struct store_edit *edit);
+void store_edit_end(struct store_edit *edit);
+
+/* ---- the whole store ---- */
+
+/* Visits items; `cursor` starts and ends at 0 as redis's SCAN: every item that
+ * is there throughout is visited at least once, also while the table grows.
+ * Visits at least `count` slots' worth of buckets. The callback runs under a
+ * shard's lock and must not call the store. Expired items are not shown. */
+struct scan_item {
+    struct slice key, value;
+    instant expires;
+    uint32_t flags;
+    uint8_t state;
+};
+uint64_t store_scan(struct store *store, uint64_t cursor, size_t count, instant now,
+                    void (*visit)(void *arg, const struct scan_item *item), void *arg);
+
+/* Drops everything. Memory goes back over the next ticks. */
+void store_flush(struct store *store);
+
+/* Background work of worker `worker` (0..workers-1) for at most about `budget_us`:
+ * expiry, compaction ahead of need, memory back to the system. Returns true
+ * while more is waiting right now. Call about every 1/hz s, and again while true. */
+bool store_tick(struct store *store, unsigned worker, instant now, unsigned budget_us);
+
+/* Both keep everything that fits. set_memory_max false: more than the shards can
+ * address (15 GiB each), or less than they can work with (8 segments each); the
+ * number of shards is fixed for the life of the store. */
+bool store_set_memory_max(struct store *store, uint64_t bytes);
+bool store_set_policy(struct store *store, enum evict_scope scope, const struct evict_type *policy);
+/* Bytes the process holds outside the store (connections, buffers): the store gives way. */
+void store_set_other_bytes(struct store *store, uint64_t bytes);
+void store_set_item_max(struct store *store, uint64_t bytes);
+
+struct store_stats {
+    uint64_t items, items_expiring; /* present now; the latter have an expiry */
+    uint64_t value_bytes;           /* keys + values + headers of live items */
+    uint64_t memory_bytes;          /* all that the store holds from the system */
+    uint64_t segment_bytes, index_bytes, policy_bytes, blob_bytes;
+    uint64_t evicted, expired, expired_bytes_pending;
+    uint64_t items_total; /* ever stored anew */
+    uint64_t relocated;   /* items copied by compaction or requeue */
+    uint64_t segments_compacted;
+    uint64_t put_refused;
+    uint64_t flushes;
+    uint32_t shards;
+};
+void store_stats(struct store *store, struct store_stats *out);
+/* CHECKs every invariant of every shard; slow. For tests and DEBUG. */
+void store_check(struct store *store);
+
+#endif
