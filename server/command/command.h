@@ -1,0 +1,69 @@
+/* command.h - the RESP verb table: one row per command in commands.def.
+ *
+ * A new command is a row, a handler in server/command/, and a transcript in
+ * tests/. COMMAND, COMMAND DOCS, arity checks, key prefetching and
+ * authentication all read this table. */
+#ifndef CORRAL_COMMAND_H
+#define CORRAL_COMMAND_H
+
+#include "server/exec.h"
+
+/* Redis's command flags, as COMMAND INFO names them. */
+enum command_flags {
+    CMD_WRITE = 1 << 0,
+    CMD_READONLY = 1 << 1,
+    CMD_DENYOOM = 1 << 2,
+    CMD_ADMIN = 1 << 3,
+    CMD_FAST = 1 << 4,
+    CMD_NO_AUTH = 1 << 5, /* may be sent before AUTH */
+    CMD_LOADING = 1 << 6,
+    CMD_STALE = 1 << 7,
+    CMD_NOSCRIPT = 1 << 8,
+};
+
+struct command {
+    const char *name; /* lower case */
+    command_handler *handler;
+    int16_t arity; /* redis's: exact, or minus the minimum, the verb counted */
+    uint16_t flags;
+    int16_t first_key, last_key, key_step;            /* redis's; 0 0 0 when it has no keys */
+    const char *group, *since, *complexity, *summary; /* for COMMAND DOCS and help */
+};
+
+/* The row of that name, in any case; NULL if unknown. */
+const struct command *command_find(struct slice name);
+size_t command_count(void);
+const struct command *command_at(size_t i);
+
+/* Whether argc words, the verb counted, are as many as the arity asks for. */
+bool command_arity_ok(int arity, uint32_t argc);
+/* Index of the last key among argc words, whose number fits the arity. */
+static inline uint32_t command_last_key(const struct command *command, uint32_t argc)
+{
+    int last = command->last_key;
+
+    return last >= 0 ? (uint32_t)last : (uint32_t)((int64_t)argc + last);
+}
+
+/* A verb whose second word says what to do: CLIENT, CONFIG, COMMAND. */
+struct subcommand {
+    const char *name;      /* lower case; NULL ends the table */
+    const char *full_name; /* "client|list" */
+    int arity;
+    command_handler *handler;
+};
+struct command_family {
+    const char *name;      /* "CLIENT" */
+    const char *help_name; /* "client|help" */
+    const struct subcommand *subcommands;
+    const char *const *help; /* lines of HELP, NULL at the end; HELP itself is added */
+};
+/* Checks the arity and runs the subcommand; answers HELP and whatever is unknown. */
+void command_family_run(struct exec *x, struct request *rq, const struct command_family *family);
+
+/* Handlers are declared from the table. */
+#define COMMAND(name, handler, ...) command_handler handler;
+#include "server/commands.def"
+#undef COMMAND
+
+#endif

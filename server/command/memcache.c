@@ -1,0 +1,566 @@
+/* memcache.c - memcached's classic text commands, and the table of all verbs.
+ *
+ * Everything a client can see follows memcached 1.6, odd corners included:
+ * a get serves stale items too (contract C1 calls that asked for by name: only
+ * a client that marks items stale with meta I finds any), and a set that fails
+ * takes the old value with it, so that nobody reads what was to be replaced. */
+#include "server/command/memcache.h"
+
+#include "protocol/memcache_meta.h"
+#include "protocol/memcache_text.h"
+#include "server/check.h"
+#include "server/command/memcache_edit.h"
+#include "server/server.h"
+
+/* ---- the verb table ---- */
+
+struct verb {
+    const char *name;
+    command_handler *handler;
+    uint8_t len, key, words_min, words_max;
+    bool quiet;
+};
+
+static const struct verb verbs[] = {
+#define MEMCACHE(verb, handler, key, words_min, words_max, quiet, summary)                                   \
+    {#verb, handler, sizeof #verb - 1, key, words_min, words_max, quiet},
+#include "server/memcache.def"
+};
+
+enum { VERBS = sizeof verbs / sizeof verbs[0], HEAD = 8 };
+
+/* The first eight bytes of every verb, zero-padded, so that looking down the
+ * list is one comparison per line of it. Filled before main(). */
+static uint64_t heads[VERBS];
+
+static inline uint64_t head_of(const uint8_t *data, size_t len)
+{
+    uint64_t head = 0;
+
+    switch (len) {
+    case 2: memcpy(&head, data, 2); break;
+    case 3: memcpy(&head, data, 3); break;
+    case 4: memcpy(&head, data, 4); break;
+    default: memcpy(&head, data, len < HEAD ? len : HEAD);
+    }
+    return head;
+}
+
+__attribute__((constructor)) static void fill_heads(void)
+{
+    for (size_t i = 0; i < VERBS; i++)
+        heads[i] = head_of((const uint8_t *)verbs[i].name, verbs[i].len);
+}
+
+static const struct verb *find_verb(struct slice word)
+{
+    uint64_t head = head_of(word.data, word.len);
+
+    for (size_t i = 0; i < VERBS; i++)
+        if (heads[i] == head && verbs[i].len == word.len &&
+            (word.len <= HEAD || memcmp(word.data + HEAD, verbs[i].name + HEAD, word.len - HEAD) == 0))
+            return &verbs[i];
+    return NULL;
+}
+
+/* Browsers that are made to post here by a hostile page must get nowhere: what
+ * looks like HTTP ends the connection, before a body can pass for commands. */
+static void unknown_verb(struct exec *x, const struct request *rq)
+{
+    struct slice last = rq->argv[rq->argc - 1];
+
+    counter_add(x->counters, protocol_errors, 1);
+    if (last.len >= 5 && memcmp(last.data, "HTTP/", 5) == 0)
+        x->session->close_after_reply = true;
+    else
+        reply_line(x, "ERROR");
+}
+
+void memcache_execute(struct exec *x, struct request *rq)
+{
+    const struct verb *verb = find_verb(rq->argv[0]);
+    size_t mark = out_mark(x->out);
+
+    if (verb == NULL) {
+        unknown_verb(x, rq);
+        return;
+    }
+    session_doing(x->session, verb->name);
+    if (rq->argc < verb->words_min || (verb->words_max != 0 && rq->argc > verb->words_max)) {
+        counter_add(x->counters, protocol_errors, 1);
+        reply_line(x, "ERROR");
+        return;
+    }
+    verb->handler(x, rq);
+    if (verb->quiet && memcache_noreply(rq))
+        out_rollback(x->out, mark);
+}
+
+bool memcache_first_key(const struct request *rq, struct slice *key)
+{
+    const struct verb *verb = find_verb(rq->argv[0]);
+
+    if (verb == NULL || verb->key == 0 || rq->argc <= verb->key || rq->argv[verb->key].len > MEMCACHE_KEY_MAX)
+        return false;
+    *key = rq->argv[verb->key];
+    return true;
+}
+
+/* ---- what was refused before it got here ---- */
+
+static void drop(struct exec *x, struct slice name)
+{
+    struct key key = store_key(x->store, name);
+    struct store_edit edit;
+
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    store_edit_drop(&edit);
+    store_edit_end(&edit);
+}
+
+/* Only the verbs that replace whatever is there; an add or append that fails leaves it alone. */
+static void drop_outdated(struct exec *x, const struct request *rq)
+{
+    uint8_t key_room[META_KEY_ROOM];
+    struct meta_request meta;
+
+    if (slice_is(rq->argv[0], "set"))
+        drop(x, rq->argv[1]);
+    else if (slice_is(rq->argv[0], "ms") && meta_decode(rq, META_SET, key_room, &meta) == NULL)
+        drop(x, meta.key);
+}
+
+void memcache_refused(struct exec *x, struct request *rq, const char *error, bool too_large)
+{
+    counter_add(x->counters, protocol_errors, !too_large);
+    counter_add(x->counters, too_large, too_large);
+    if (too_large)
+        drop_outdated(x, rq);
+    reply_line(x, error);
+}
+
+/* ---- get and its sisters ---- */
+
+enum { KEYS_AT_ONCE = 32 };
+
+/* The room is for a value in the log; only one above a megabyte can be refused, and ends the connection. */
+static void put_value(struct exec *x, const struct key *key, const struct store_peek *peek, bool with_cas)
+{
+    struct slice name = {key->data, key->len};
+    uint8_t *p = out_room(x->out, MEMCACHE_VALUE_ROOM(key->len) + peek->len + 2);
+
+    if (p == NULL)
+        return;
+    p = with_cas ? memcache_put_value_cas(p, name, peek->flags, peek->len, peek->cas)
+                 : memcache_put_value(p, name, peek->flags, peek->len);
+    out_commit(x->out, memcache_copy_value(p, peek->value, peek->len));
+}
+
+static void put_blob_value(struct exec *x, const struct key *key, const struct store_peek *peek,
+                           bool with_cas)
+{
+    struct slice name = {key->data, key->len};
+    uint8_t *p = out_room(x->out, MEMCACHE_VALUE_ROOM(key->len));
+
+    p = with_cas ? memcache_put_value_cas(p, name, peek->flags, peek->len, peek->cas)
+                 : memcache_put_value(p, name, peek->flags, peek->len);
+    out_commit(x->out, p);
+    out_blob(x->out, peek->blob, (struct slice){peek->value, peek->len});
+    reply_raw(x, "\r\n", 2);
+}
+
+/* Answers one key of a get. False on a miss, which a get passes over in silence. */
+static bool answer_key(struct exec *x, const struct key *key, bool with_cas)
+{
+    size_t mark = out_mark(x->out);
+    struct store_peek peek;
+
+    for (;; out_rollback(x->out, mark)) {
+        enum peek_status status = store_peek(x->store, x->local, key, x->now, true, &peek);
+
+        if (status == PEEK_MISS) {
+            counter_add(x->counters, mc_get_expired, peek.expired);
+            counter_add(x->counters, expired_on_read, peek.expired);
+            return false;
+        }
+        if (with_cas && peek.cas == 0) {
+            if (status == PEEK_BLOB)
+                blob_unpin(&peek.blob);
+            if (!memcache_give_cas(x, key))
+                return false;
+            continue;
+        }
+        if (status == PEEK_BLOB) {
+            put_blob_value(x, key, &peek, with_cas);
+            return true;
+        }
+        put_value(x, key, &peek, with_cas);
+        if (store_peek_ok(&peek))
+            return true;
+    }
+}
+
+static void count_gets(struct exec *x, uint32_t keys, uint32_t hits)
+{
+    counter_add(x->counters, mc_cmd_get, keys);
+    counter_add(x->counters, mc_get_hits, hits);
+    counter_add(x->counters, mc_get_misses, keys - hits);
+    counter_add(x->counters, keyspace_hits, hits);
+    counter_add(x->counters, keyspace_misses, keys - hits);
+}
+
+/* All keys of a chunk wait for memory together. Returns how many were found. */
+static uint32_t answer_chunk(struct exec *x, const struct request *rq, uint32_t from, uint32_t count,
+                             bool with_cas)
+{
+    struct key keys[KEYS_AT_ONCE];
+    uint32_t hits = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = exec_key(x, rq, from + i);
+        store_prefetch_bucket(x->store, keys[i].hash);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        store_prefetch_item(x->store, keys[i].hash);
+    for (uint32_t i = 0; i < count; i++)
+        hits += answer_key(x, &keys[i], with_cas);
+    return hits;
+}
+
+static bool keys_fit(const struct request *rq, uint32_t from)
+{
+    for (uint32_t i = from; i < rq->argc; i++)
+        if (rq->argv[i].len > MEMCACHE_KEY_MAX)
+            return false;
+    return true;
+}
+
+static void get(struct exec *x, const struct request *rq, bool with_cas)
+{
+    uint32_t hits = 0;
+
+    if (!keys_fit(rq, 1)) {
+        reply_line(x, MEMCACHE_BAD_LINE);
+        return;
+    }
+    if (rq->argc == 2) {
+        struct key key = exec_key(x, rq, 1);
+
+        hits = answer_key(x, &key, with_cas);
+    } else {
+        for (uint32_t i = 1; i < rq->argc; i += KEYS_AT_ONCE)
+            hits +=
+                answer_chunk(x, rq, i, rq->argc - i < KEYS_AT_ONCE ? rq->argc - i : KEYS_AT_ONCE, with_cas);
+    }
+    reply_raw(x, MEMCACHE_END, 5);
+    count_gets(x, rq->argc - 1, hits);
+}
+
+void mc_get(struct exec *x, struct request *rq)
+{
+    get(x, rq, false);
+}
+
+void mc_gets(struct exec *x, struct request *rq)
+{
+    get(x, rq, true);
+}
+
+/* ---- touch, gat ---- */
+
+/* True when the key was there. *refused: it was, but memory was too short to note the new time. */
+static bool touch(struct exec *x, const struct key *key, instant expires, bool *refused)
+{
+    struct store_edit edit;
+    bool found;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    found = edit.found;
+    if (found)
+        store_edit_touch(&edit);
+    *refused = found && store_edit_expire(&edit, expires) != STORE_OK;
+    store_edit_end(&edit);
+    counter_add(x->counters, mc_cmd_touch, 1);
+    counter_add(x->counters, mc_touch_hits, found);
+    counter_add(x->counters, mc_touch_misses, !found);
+    counter_add(x->counters, oom_refused, *refused);
+    return found;
+}
+
+void mc_touch(struct exec *x, struct request *rq)
+{
+    int64_t seconds;
+    bool refused;
+
+    if (rq->argv[1].len > MEMCACHE_KEY_MAX) {
+        reply_line(x, MEMCACHE_BAD_LINE);
+    } else if (!memcache_i64(rq->argv[2], &seconds)) {
+        reply_line(x, "CLIENT_ERROR invalid exptime argument");
+    } else {
+        struct key key = exec_key(x, rq, 1);
+
+        if (!touch(x, &key, memcache_expiry(x->now, seconds), &refused))
+            reply_line(x, "NOT_FOUND");
+        else
+            reply_line(x, refused ? MEMCACHE_OUT_OF_MEMORY : "TOUCHED");
+    }
+}
+
+/* Two steps for each key, not one: the value is read before its time is
+ * changed, so that it may be a blob and that a time in the past still answers. */
+static void gat(struct exec *x, const struct request *rq, bool with_cas)
+{
+    int64_t seconds;
+    bool refused;
+
+    if (!memcache_i64(rq->argv[1], &seconds)) {
+        reply_line(x, "CLIENT_ERROR invalid exptime argument");
+        return;
+    }
+    if (!keys_fit(rq, 2)) {
+        reply_line(x, MEMCACHE_BAD_LINE);
+        return;
+    }
+    for (uint32_t i = 2; i < rq->argc; i++) {
+        struct key key = exec_key(x, rq, i);
+        bool hit = answer_key(x, &key, with_cas);
+
+        if (hit) {
+            touch(x, &key, memcache_expiry(x->now, seconds), &refused);
+        } else {
+            counter_add(x->counters, mc_cmd_touch, 1);
+            counter_add(x->counters, mc_touch_misses, 1);
+        }
+        counter_add(x->counters, keyspace_hits, hit);
+        counter_add(x->counters, keyspace_misses, !hit);
+    }
+    reply_raw(x, MEMCACHE_END, 5);
+}
+
+void mc_gat(struct exec *x, struct request *rq)
+{
+    gat(x, rq, false);
+}
+
+void mc_gats(struct exec *x, struct request *rq)
+{
+    gat(x, rq, true);
+}
+
+/* ---- storing ---- */
+
+static const char *outcome_text(enum memcache_outcome outcome)
+{
+    switch (outcome) {
+    case PUT_STORED: return "STORED";
+    case PUT_NOT_STORED: return "NOT_STORED";
+    case PUT_EXISTS: return "EXISTS";
+    case PUT_NOT_FOUND: return "NOT_FOUND";
+    case PUT_TOO_LARGE: return MEMCACHE_TOO_LARGE;
+    case PUT_NO_MEMORY: return MEMCACHE_NO_MEMORY;
+    }
+    CHECK_UNREACHABLE();
+}
+
+static void store(struct exec *x, const struct request *rq, enum memcache_how how)
+{
+    struct memcache_put put = {.how = how, .data = rq->data, .backing = x->backing};
+    struct key key = exec_key(x, rq, 1);
+    enum memcache_outcome outcome;
+    struct memcache_store line;
+    struct store_edit edit;
+
+    CHECK(memcache_store_decode(rq, how == HOW_CAS, &line) == NULL); /* the parser saw to that */
+    put.flags = line.flags;
+    put.expires = memcache_expiry(x->now, line.exptime);
+    put.has_cas = how == HOW_CAS;
+    put.cas = line.cas;
+
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    outcome = memcache_put(x, &edit, &put);
+    if (how == HOW_SET && (outcome == PUT_TOO_LARGE || outcome == PUT_NO_MEMORY))
+        store_edit_drop(&edit);
+    store_edit_end(&edit);
+    if (outcome == PUT_STORED)
+        reply_raw(x, MEMCACHE_STORED, 8);
+    else
+        reply_line(x, outcome_text(outcome));
+}
+
+void mc_set(struct exec *x, struct request *rq)
+{
+    store(x, rq, HOW_SET);
+}
+
+void mc_add(struct exec *x, struct request *rq)
+{
+    store(x, rq, HOW_ADD);
+}
+
+void mc_replace(struct exec *x, struct request *rq)
+{
+    store(x, rq, HOW_REPLACE);
+}
+
+void mc_append(struct exec *x, struct request *rq)
+{
+    store(x, rq, HOW_APPEND);
+}
+
+void mc_prepend(struct exec *x, struct request *rq)
+{
+    store(x, rq, HOW_PREPEND);
+}
+
+void mc_cas(struct exec *x, struct request *rq)
+{
+    store(x, rq, HOW_CAS);
+}
+
+/* ---- delete ---- */
+
+/* Old clients send a time of 0 after the key. */
+static bool delete_line_ok(const struct request *rq)
+{
+    bool zero = rq->argc > 2 && slice_is(rq->argv[2], "0");
+
+    switch (rq->argc) {
+    case 2: return true;
+    case 3: return zero || memcache_noreply(rq);
+    default: return zero && memcache_noreply(rq);
+    }
+}
+
+void mc_delete(struct exec *x, struct request *rq)
+{
+    struct store_edit edit;
+    struct key key;
+    bool found;
+
+    if (!delete_line_ok(rq)) {
+        reply_line(x, "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]");
+        return;
+    }
+    if (rq->argv[1].len > MEMCACHE_KEY_MAX) {
+        reply_line(x, MEMCACHE_BAD_LINE);
+        return;
+    }
+    key = exec_key(x, rq, 1);
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    found = edit.found;
+    store_edit_drop(&edit);
+    store_edit_end(&edit);
+    counter_add(x->counters, mc_delete_hits, found);
+    counter_add(x->counters, mc_delete_misses, !found);
+    reply_line(x, found ? "DELETED" : "NOT_FOUND");
+}
+
+/* ---- incr, decr ---- */
+
+static void count_sum(struct exec *x, bool up, bool hit)
+{
+    counter_add(x->counters, mc_incr_hits, up && hit);
+    counter_add(x->counters, mc_incr_misses, up && !hit);
+    counter_add(x->counters, mc_decr_hits, !up && hit);
+    counter_add(x->counters, mc_decr_misses, !up && !hit);
+}
+
+static void reply_sum(struct exec *x, bool up, enum memcache_sum sum, uint64_t result)
+{
+    switch (sum) {
+    case SUM_DONE:
+        count_sum(x, up, true);
+        out_commit(x->out, memcache_put_number(out_room(x->out, MEMCACHE_NUMBER_ROOM), result));
+        return;
+    case SUM_NOT_A_NUMBER: reply_line(x, MEMCACHE_NOT_A_NUMBER); return;
+    case SUM_NO_MEMORY:
+        counter_add(x->counters, oom_refused, 1);
+        reply_line(x, MEMCACHE_OUT_OF_MEMORY);
+        return;
+    }
+    CHECK_UNREACHABLE();
+}
+
+static void add_to(struct exec *x, const struct request *rq, bool up)
+{
+    enum memcache_sum sum = SUM_NOT_A_NUMBER;
+    struct store_edit edit;
+    uint64_t delta;
+    uint64_t result = 0;
+    struct key key;
+    bool found;
+
+    if (rq->argv[1].len > MEMCACHE_KEY_MAX) {
+        reply_line(x, MEMCACHE_BAD_LINE);
+        return;
+    }
+    if (!memcache_u64(rq->argv[2], &delta)) {
+        reply_line(x, "CLIENT_ERROR invalid numeric delta argument");
+        return;
+    }
+    key = exec_key(x, rq, 1);
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    found = edit.found;
+    if (found)
+        sum = memcache_add(&edit, up, delta, 0, &result);
+    store_edit_end(&edit);
+    if (found) {
+        reply_sum(x, up, sum, result);
+    } else {
+        count_sum(x, up, false);
+        reply_line(x, "NOT_FOUND");
+    }
+}
+
+void mc_incr(struct exec *x, struct request *rq)
+{
+    add_to(x, rq, true);
+}
+
+void mc_decr(struct exec *x, struct request *rq)
+{
+    add_to(x, rq, false);
+}
+
+/* ---- the rest ---- */
+
+void mc_version(struct exec *x, struct request *rq)
+{
+    (void)rq;
+    reply_line(x, "VERSION " MEMCACHE_VERSION);
+}
+
+void mc_quit(struct exec *x, struct request *rq)
+{
+    (void)rq;
+    x->session->close_after_reply = true;
+}
+
+void mc_verbosity(struct exec *x, struct request *rq)
+{
+    uint32_t level;
+
+    reply_line(x, memcache_u32(rq->argv[1], &level) ? "OK" : MEMCACHE_BAD_LINE);
+}
+
+/* flush_all [delay] [noreply] */
+void mc_flush_all(struct exec *x, struct request *rq)
+{
+    uint32_t words = rq->argc - memcache_noreply(rq);
+    int64_t delay = 0;
+
+    counter_add(x->counters, mc_cmd_flush, 1);
+    if (!option_live(x->options, memcache_flush_enabled)) {
+        reply_line(x, "CLIENT_ERROR flush_all not allowed");
+        return;
+    }
+    if (words > 1 && !memcache_i64(rq->argv[1], &delay)) {
+        reply_line(x, "CLIENT_ERROR invalid exptime argument");
+        return;
+    }
+    if (delay > 0)
+        server_flush_at(x->server, memcache_expiry(x->now, delay));
+    else
+        store_flush(x->store);
+    reply_line(x, "OK");
+}

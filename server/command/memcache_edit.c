@@ -1,0 +1,240 @@
+/* memcache_edit.c - storing and counting as memcached does it.
+ *
+ * Rules: (1) every stored value starts with a clean state: only marking stale
+ * and arithmetic in place keep state bits; (2) an item has a cas number only
+ * once somebody asked for it, and then every change gives it a new one. */
+#include "server/command/memcache_edit.h"
+
+#include "server/check.h"
+#include "server/store/racy.h"
+
+enum {
+    RELATIVE_SECONDS_MAX = 60 * 60 * 24 * 30,
+    MS = 1000,
+    /* Longest value that arithmetic looks at. memcached's own bound is half a
+     * megabyte; nobody counts in that. */
+    NUMBER_LEN_MAX = 512,
+};
+
+/* ---- moments ---- */
+
+instant memcache_expiry(instant now, int64_t seconds)
+{
+    const int64_t last = INT64_MAX / MS;
+
+    if (seconds == 0)
+        return (instant){0};
+    if (seconds < 0)
+        return (instant){1};
+    if (seconds <= RELATIVE_SECONDS_MAX)
+        return after(now, (span){seconds * MS});
+    return (instant){(seconds < last ? seconds : last) * MS};
+}
+
+int64_t memcache_seconds_left(instant expires, instant now)
+{
+    int64_t ms = since(expires, now).ms;
+
+    if (expires.ms == 0)
+        return -1;
+    return ms <= 0 ? 0 : (ms + MS - 1) / MS;
+}
+
+/* ---- storing ---- */
+
+static enum memcache_outcome outcome_of(enum store_status status)
+{
+    switch (status) {
+    case STORE_OK: return PUT_STORED;
+    case STORE_TOO_BIG: return PUT_TOO_LARGE;
+    case STORE_NO_SPACE: return PUT_NO_MEMORY;
+    }
+    CHECK_UNREACHABLE();
+}
+
+static enum memcache_outcome put_whole(struct store_edit *edit, const struct memcache_put *put)
+{
+    struct store_value value = {
+        .head = put->data,
+        .flags = put->flags,
+        .expires = put->expires,
+        .key_binary = put->key_binary,
+        .cas = put->cas_new,
+        .backing = put->backing,
+    };
+
+    return outcome_of(store_edit_put(edit, &value));
+}
+
+/* Flags and expiry stay the item's own. What does not fit is "not stored", as
+ * in memcached, and the item remains. */
+static enum memcache_outcome put_beside(struct store_edit *edit, const struct memcache_put *put)
+{
+    bool before = put->how == HOW_PREPEND;
+    struct store_value value = {
+        .head = before ? put->data : edit->value,
+        .tail = before ? edit->value : put->data,
+        .flags = edit->flags,
+        .expires = edit->expires,
+        .cas = put->cas_new,
+    };
+
+    if (!edit->found)
+        return put->make_missing ? put_whole(edit, put) : PUT_NOT_STORED;
+    if (put->has_cas && put->cas != 0 && put->cas != edit->cas)
+        return PUT_EXISTS;
+    return store_edit_put(edit, &value) == STORE_OK ? PUT_STORED : PUT_NOT_STORED;
+}
+
+/* The value is older than what is there: keep it for those who take stale
+ * values until somebody refills it, no longer than the item would have lived. */
+static enum memcache_outcome put_stale(struct store_edit *edit, const struct memcache_put *put)
+{
+    struct store_value value = {
+        .head = put->data,
+        .flags = put->flags,
+        .expires = edit->expires,
+        .state = (uint8_t)(ITEM_STALE | (edit->state & ITEM_WON)),
+        .key_binary = put->key_binary,
+        .cas = put->cas_new,
+        .backing = put->backing,
+    };
+
+    return outcome_of(store_edit_put(edit, &value));
+}
+
+static enum memcache_outcome put_if_current(struct exec *x, struct store_edit *edit,
+                                            const struct memcache_put *put)
+{
+    if (!edit->found) {
+        counter_add(x->counters, mc_cas_misses, 1);
+        return PUT_NOT_FOUND;
+    }
+    /* 0 is nobody's cas, and an item that has none yet was never seen by the asker. */
+    if (put->cas != 0 && put->cas == edit->cas) {
+        counter_add(x->counters, mc_cas_hits, 1);
+        return put_whole(edit, put);
+    }
+    if (put->late_is_ok && put->cas != 0 && put->cas < store_edit_cas(edit)) {
+        counter_add(x->counters, mc_cas_hits, 1);
+        return put_stale(edit, put);
+    }
+    counter_add(x->counters, mc_cas_badval, 1);
+    return PUT_EXISTS;
+}
+
+static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit,
+                                         const struct memcache_put *put)
+{
+    switch (put->how) {
+    case HOW_SET: return put_whole(edit, put);
+    case HOW_ADD: return edit->found ? PUT_NOT_STORED : put_whole(edit, put);
+    case HOW_REPLACE: return edit->found ? put_whole(edit, put) : PUT_NOT_STORED;
+    case HOW_APPEND:
+    case HOW_PREPEND: return put_beside(edit, put);
+    case HOW_CAS: return put_if_current(x, edit, put);
+    }
+    CHECK_UNREACHABLE();
+}
+
+enum memcache_outcome memcache_put(struct exec *x, struct store_edit *edit, const struct memcache_put *put)
+{
+    enum memcache_outcome outcome = put_as_told(x, edit, put);
+
+    counter_add(x->counters, mc_cmd_set, 1);
+    if (outcome == PUT_TOO_LARGE)
+        counter_add(x->counters, too_large, 1);
+    if (outcome == PUT_NO_MEMORY)
+        counter_add(x->counters, oom_refused, 1);
+    return outcome;
+}
+
+/* ---- arithmetic ---- */
+
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* A number as memcached finds it in a value: it may stand between blanks, and
+ * after the blank that ends it anything goes. */
+static bool number_in(struct slice value, uint64_t *out)
+{
+    size_t from = 0;
+    size_t to;
+
+    while (from < value.len && is_space(value.data[from]))
+        from++;
+    if (from < value.len && value.data[from] == '+')
+        from++;
+    for (to = from; to < value.len && !is_space(value.data[to]);)
+        to++;
+    return slice_to_u64((struct slice){value.data + from, to - from}, out);
+}
+
+static uint64_t sum_of(bool up, uint64_t number, uint64_t delta)
+{
+    if (up)
+        return number + delta;
+    return delta < number ? number - delta : 0;
+}
+
+static enum store_status put_number(struct store_edit *edit, struct slice digits, uint64_t cas_new)
+{
+    static const uint8_t blanks[NUMBER_LEN_MAX] = {[0 ... NUMBER_LEN_MAX - 1] = ' '};
+    bool in_place = digits.len <= edit->value.len;
+    bool was_fetched = edit->fetched;
+    struct store_value value = {
+        .head = digits,
+        .flags = edit->flags,
+        .expires = edit->expires,
+        .cas = cas_new,
+    };
+    enum store_status status;
+
+    if (in_place) {
+        value.tail = (struct slice){blanks, edit->value.len - digits.len};
+        value.state = edit->state;
+        value.key_binary = edit->key_binary;
+    }
+    status = store_edit_put(edit, &value);
+    if (status == STORE_OK && in_place && was_fetched && edit->found)
+        store_edit_touch(edit);
+    return status;
+}
+
+enum memcache_sum memcache_add(struct store_edit *edit, bool up, uint64_t delta, uint64_t cas_new,
+                               uint64_t *result)
+{
+    uint8_t digits[20];
+    uint64_t number;
+
+    if (edit->value.len > NUMBER_LEN_MAX || !number_in(edit->value, &number))
+        return SUM_NOT_A_NUMBER;
+    *result = sum_of(up, number, delta);
+    if (put_number(edit, (struct slice){digits, u64_to_text(digits, *result)}, cas_new) != STORE_OK)
+        return SUM_NO_MEMORY;
+    return SUM_DONE;
+}
+
+/* ---- reading ---- */
+
+bool memcache_give_cas(struct exec *x, const struct key *key)
+{
+    struct store_edit edit;
+    bool given;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    given = edit.found && store_edit_cas(&edit) != 0;
+    store_edit_end(&edit);
+    return given;
+}
+
+uint8_t *memcache_copy_value(uint8_t *p, const uint8_t *value, size_t len)
+{
+    racy_read(p, value, len);
+    p += len;
+    p[0] = '\r';
+    p[1] = '\n';
+    return p + 2;
+}

@@ -1,0 +1,730 @@
+/* memcache_meta.c - memcached's meta commands.
+ *
+ * How an item's state shows: a miss with N makes a PENDING item without a
+ * value and gives its maker W; the others get it too, as a hit of no bytes,
+ * with Z. md I makes an item STALE: every reader gets X, the first one W as
+ * well, the others Z. R gives W to one reader who comes shortly before the end
+ * of an item's time. W means "you refill it" and is a bit (ITEM_WON) that any
+ * stored value clears: who refills is not checked unless the refill sends C.
+ *
+ * Rule: what only looks is answered from a peek. What changes something (T, N,
+ * a win, an item's first cas) edits first and then peeks for the value, so
+ * that a large value is sent from where it lies, whatever else was asked. */
+#include "protocol/memcache_meta.h"
+
+#include <stdio.h>
+
+#include "protocol/memcache_text.h"
+#include "server/check.h"
+#include "server/command/memcache_edit.h"
+
+static const struct slice nothing = {(const uint8_t *)"", 0};
+
+/* ---- what the commands share ---- */
+
+/* Answers a line that cannot be understood. */
+static bool decode(struct exec *x, const struct request *rq, enum meta_verb verb, uint8_t *key_room,
+                   struct meta_request *meta)
+{
+    const char *error = meta_decode(rq, verb, key_room, meta);
+
+    counter_add(x->counters, mc_cmd_meta, 1);
+    if (error == NULL)
+        return true;
+    counter_add(x->counters, protocol_errors, 1);
+    reply_line(x, error);
+    return false;
+}
+
+static struct key key_of(const struct exec *x, const struct request *rq, const struct meta_request *meta)
+{
+    return meta->key_binary ? store_key(x->store, meta->key) : exec_key(x, rq, 1);
+}
+
+static bool wants(const struct meta_request *meta, uint8_t flag)
+{
+    for (unsigned i = 0; i < meta->flag_count; i++)
+        if (meta->flags[i] == flag)
+            return true;
+    return false;
+}
+
+/* A key that came in base64, or from a redis client, may hold bytes that would
+ * end the word or the line. Such a key goes out in base64 whatever the item remembers. */
+static bool breaks_line(struct slice key)
+{
+    for (size_t i = 0; i < key.len; i++)
+        switch (key.data[i]) {
+        case ' ':
+        case '\r':
+        case '\n':
+        case '\0': return true;
+        }
+    return false;
+}
+
+static uint8_t *put_key(uint8_t *p, struct slice key, bool binary)
+{
+    return meta_put_key(p, key, binary || breaks_line(key));
+}
+
+/* O and k come back with every answer, in the order in which they were sent. */
+static uint8_t *put_echo(uint8_t *p, const struct meta_request *meta, uint8_t flag, bool key_binary)
+{
+    if (flag == 'O')
+        return meta_put_opaque(p, meta->opaque);
+    if (flag == 'k')
+        return put_key(p, meta->key, key_binary);
+    return p;
+}
+
+/* A code and the echoes, for answers about which there is no more to say. */
+static void reply_code(struct exec *x, const struct meta_request *meta, const char *code)
+{
+    uint8_t *p = meta_put_code(out_room(x->out, META_REPLY_ROOM), code);
+
+    for (unsigned i = 0; i < meta->flag_count; i++)
+        p = put_echo(p, meta, meta->flags[i], meta->key_binary);
+    out_commit(x->out, meta_put_end(p));
+}
+
+/* When the item expires once the flags up to `end` (0: all of them) had their
+ * say: T and N, of which the later one counts. N speaks only for an item made here. */
+static instant expiry_until(const struct exec *x, const struct meta_request *meta, instant before, bool made,
+                            uint8_t end)
+{
+    instant expires = before;
+
+    for (unsigned i = 0; i < meta->flag_count && meta->flags[i] != end; i++) {
+        if (meta->flags[i] == 'T')
+            expires = memcache_expiry(x->now, meta->exptime);
+        if (meta->flags[i] == 'N' && made)
+            expires = memcache_expiry(x->now, meta->vivify);
+    }
+    return expires;
+}
+
+static instant expiry_after(const struct exec *x, const struct meta_request *meta, instant before, bool made)
+{
+    return expiry_until(x, meta, before, made, 0);
+}
+
+/* ---- mg ---- */
+
+/* What an mg changed before it answers, and how things were before that. */
+struct mg_marks {
+    bool made; /* by N, just now */
+    bool won;
+    bool expire_later; /* T lies in the past: the value goes out first */
+    uint8_t state;
+    instant expires;
+    uint64_t cas;
+};
+
+/* What is told about an item. */
+struct mg_view {
+    struct mg_marks marks;
+    size_t len;
+    uint32_t flags;
+    bool fetched;
+    bool key_binary;
+    bool with_value;
+};
+
+static bool may_win(const struct exec *x, const struct meta_request *meta, uint8_t state, instant expires)
+{
+    if ((state & ITEM_WON) != 0)
+        return false;
+    if ((state & ITEM_STALE) != 0)
+        return true;
+    return meta->has_recache && expires.ms != 0 &&
+           memcache_seconds_left(expires, x->now) <
+               memcache_seconds_left(memcache_expiry(x->now, meta->recache), x->now);
+}
+
+static uint8_t *put_mg_flags(uint8_t *p, const struct exec *x, const struct meta_request *meta,
+                             const struct mg_view *view)
+{
+    instant expires = view->marks.expires;
+
+    for (unsigned i = 0; i < meta->flag_count; i++) {
+        switch (meta->flags[i]) {
+        case 's': p = meta_put_u64(p, 's', view->len); break;
+        case 't': p = meta_put_i64(p, 't', memcache_seconds_left(expires, x->now)); break;
+        case 'c': p = meta_put_u64(p, 'c', view->marks.cas); break;
+        case 'f': p = meta_put_u64(p, 'f', view->flags); break;
+        /* Items do not remember when they were last read (8 bytes of header say
+         * all there is), so this is always "just now": the one bound that holds
+         * for every item. */
+        case 'l': p = meta_put_u64(p, 'l', 0); break;
+        case 'h': p = meta_put_u64(p, 'h', view->fetched); break;
+        case 'T': expires = memcache_expiry(x->now, meta->exptime); break;
+        case 'N': expires = view->marks.made ? memcache_expiry(x->now, meta->vivify) : expires; break;
+        case 'O':
+        case 'k': p = put_echo(p, meta, meta->flags[i], view->key_binary); break;
+        }
+    }
+    if ((view->marks.state & ITEM_WON) != 0)
+        p = meta_put_mark(p, 'Z');
+    if ((view->marks.state & ITEM_STALE) != 0)
+        p = meta_put_mark(p, 'X');
+    if (view->marks.won)
+        p = meta_put_mark(p, 'W');
+    return meta_put_end(p);
+}
+
+static uint8_t *put_mg_line(uint8_t *p, const struct exec *x, const struct meta_request *meta,
+                            const struct mg_view *view)
+{
+    p = view->with_value ? meta_put_va(p, view->len) : meta_put_code(p, "HD");
+    return put_mg_flags(p, x, meta, view);
+}
+
+/* `marks` is NULL when nothing was edited: then the peek is all there is to know. */
+static struct mg_view view_of(const struct meta_request *meta, const struct store_peek *peek,
+                              const struct mg_marks *marks)
+{
+    struct mg_view view = {
+        .marks = {.state = peek->state, .expires = peek->expires, .cas = peek->cas},
+        .len = peek->len,
+        .flags = peek->flags,
+        .fetched = peek->fetched,
+        .key_binary = peek->key_binary,
+        /* C: only if it is another one than the client has */
+        .with_value = meta->want_value && !(meta->has_cas && peek->cas != 0 && meta->cas == peek->cas),
+    };
+
+    if (marks != NULL) {
+        view.marks = *marks;
+        if (peek->cas != 0)
+            view.marks.cas = peek->cas;
+    }
+    return view;
+}
+
+/* Room enough for the line and a value in the log. */
+static void put_mg(struct exec *x, const struct meta_request *meta, const struct mg_view *view,
+                   const uint8_t *value)
+{
+    uint8_t *p = out_room(x->out, META_REPLY_ROOM + view->len + 2);
+
+    if (p == NULL)
+        return;
+    p = put_mg_line(p, x, meta, view);
+    if (view->with_value)
+        p = memcache_copy_value(p, value, view->len);
+    out_commit(x->out, p);
+}
+
+/* Takes over the peek's pin. */
+static void put_mg_blob(struct exec *x, const struct meta_request *meta, const struct mg_view *view,
+                        struct store_peek *peek)
+{
+    out_commit(x->out, put_mg_line(out_room(x->out, META_REPLY_ROOM), x, meta, view));
+    if (!view->with_value) {
+        blob_unpin(&peek->blob);
+        return;
+    }
+    out_blob(x->out, peek->blob, (struct slice){peek->value, peek->len});
+    reply_raw(x, "\r\n", 2);
+}
+
+enum mg_answer { MG_HIT, MG_MISS, MG_EDIT_FIRST };
+
+static bool needs_edit(const struct exec *x, const struct meta_request *meta, const struct store_peek *peek)
+{
+    return may_win(x, meta, peek->state, peek->expires) || (peek->cas == 0 && wants(meta, 'c'));
+}
+
+/* Answers a hit; a miss is only reported, as N may change it. */
+static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta, const struct key *key,
+                                const struct mg_marks *marks)
+{
+    size_t mark = out_mark(x->out);
+    struct store_peek peek;
+
+    for (;; out_rollback(x->out, mark)) {
+        enum peek_status status = store_peek(x->store, x->local, key, x->now, !meta->no_bump, &peek);
+        struct mg_view view;
+
+        if (status == PEEK_MISS) {
+            counter_add(x->counters, mc_get_expired, peek.expired);
+            counter_add(x->counters, expired_on_read, peek.expired);
+            return MG_MISS;
+        }
+        if (marks == NULL && needs_edit(x, meta, &peek)) {
+            if (status == PEEK_BLOB)
+                blob_unpin(&peek.blob);
+            return MG_EDIT_FIRST;
+        }
+        view = view_of(meta, &peek, marks);
+        if (status == PEEK_BLOB) {
+            put_mg_blob(x, meta, &view, &peek);
+            return MG_HIT;
+        }
+        put_mg(x, meta, &view, peek.value);
+        if (store_peek_ok(&peek))
+            return MG_HIT;
+    }
+}
+
+/* A miss with N: whoever comes next finds an item without a value. */
+static void make_pending(struct exec *x, const struct meta_request *meta, struct store_edit *edit,
+                         struct mg_marks *marks)
+{
+    struct store_value value = {
+        .head = nothing,
+        .expires = expiry_after(x, meta, (instant){0}, true),
+        .state = ITEM_PENDING | ITEM_WON,
+        .key_binary = meta->key_binary,
+        .cas = meta->cas_new,
+    };
+
+    marks->made = marks->won = store_edit_put(edit, &value) == STORE_OK;
+    if (wants(meta, 'c'))
+        marks->cas = store_edit_cas(edit);
+}
+
+static void change_found(struct exec *x, const struct meta_request *meta, struct store_edit *edit,
+                         struct mg_marks *marks)
+{
+    instant expires = expiry_after(x, meta, edit->expires, false);
+
+    marks->state = edit->state;
+    marks->expires = edit->expires;
+    marks->won = may_win(x, meta, edit->state, expiry_until(x, meta, edit->expires, false, 'R'));
+    if (marks->won) /* nobody else may win, or nobody does */
+        marks->won = store_edit_state(edit, (uint8_t)(edit->state | ITEM_WON)) == STORE_OK;
+    if (wants(meta, 'c'))
+        marks->cas = store_edit_cas(edit);
+    marks->expire_later = meta->has_exptime && expires.ms != 0 && !is_before(x->now, expires);
+    if (meta->has_exptime && !marks->expire_later)
+        store_edit_expire(edit, expires); /* when memory is short it keeps the time it had */
+}
+
+/* False when there is nothing to answer with. */
+static bool edit_mg(struct exec *x, const struct meta_request *meta, const struct key *key,
+                    struct mg_marks *marks)
+{
+    struct store_edit edit;
+    bool there;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    if (edit.found)
+        change_found(x, meta, &edit, marks);
+    else if (meta->has_vivify)
+        make_pending(x, meta, &edit, marks);
+    there = edit.found || marks->made;
+    store_edit_end(&edit);
+    return there;
+}
+
+static void expire_now(struct exec *x, const struct key *key)
+{
+    struct store_edit edit;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    store_edit_drop(&edit);
+    store_edit_end(&edit);
+}
+
+static bool edit_and_answer_mg(struct exec *x, const struct meta_request *meta, const struct key *key)
+{
+    struct mg_marks marks = {0};
+
+    if (!edit_mg(x, meta, key, &marks))
+        return false;
+    if (answer_mg(x, meta, key, &marks) == MG_MISS) {
+        struct mg_view view = {
+            .marks = marks, .key_binary = meta->key_binary, .with_value = meta->want_value};
+
+        if (!marks.made) /* somebody removed it this very moment */
+            return false;
+        put_mg(x, meta, &view, nothing.data); /* N gave it no time at all */
+    }
+    if (marks.expire_later)
+        expire_now(x, key);
+    return true;
+}
+
+static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
+{
+    bool touched = hit && meta->has_exptime;
+
+    counter_add(x->counters, keyspace_hits, hit);
+    counter_add(x->counters, keyspace_misses, !hit);
+    if (touched) {
+        counter_add(x->counters, mc_cmd_touch, 1);
+        counter_add(x->counters, mc_touch_hits, 1);
+        return;
+    }
+    counter_add(x->counters, mc_cmd_get, 1);
+    counter_add(x->counters, mc_get_hits, hit);
+    counter_add(x->counters, mc_get_misses, !hit);
+}
+
+void mc_mg(struct exec *x, struct request *rq)
+{
+    enum mg_answer answer = MG_EDIT_FIRST;
+    uint8_t key_room[META_KEY_ROOM];
+    struct meta_request meta;
+    struct key key;
+    bool hit;
+
+    if (!decode(x, rq, META_GET, key_room, &meta))
+        return;
+    key = key_of(x, rq, &meta);
+    if (!meta.has_exptime)
+        answer = answer_mg(x, &meta, &key, NULL);
+    if (answer == MG_EDIT_FIRST || (answer == MG_MISS && meta.has_vivify))
+        hit = edit_and_answer_mg(x, &meta, &key);
+    else
+        hit = answer == MG_HIT;
+    if (!hit && !meta.quiet)
+        reply_code(x, &meta, "EN");
+    count_mg(x, &meta, hit);
+}
+
+/* ---- ms ---- */
+
+static enum memcache_how how_of(const struct meta_request *meta)
+{
+    switch (meta->mode) {
+    case 'E': return HOW_ADD;
+    case 'A': return HOW_APPEND;
+    case 'P': return HOW_PREPEND;
+    case 'R': return meta->has_cas ? HOW_CAS : HOW_REPLACE;
+    default: return meta->has_cas ? HOW_CAS : HOW_SET;
+    }
+}
+
+static struct memcache_put put_of(const struct exec *x, const struct request *rq,
+                                  const struct meta_request *meta)
+{
+    enum memcache_how how = how_of(meta);
+    bool makes = meta->has_vivify && (how == HOW_APPEND || how == HOW_PREPEND);
+
+    return (struct memcache_put){
+        .how = how,
+        .data = rq->data,
+        .backing = x->backing,
+        .flags = meta->client_flags,
+        .expires = memcache_expiry(x->now, makes ? meta->vivify : meta->exptime),
+        .has_cas = meta->has_cas,
+        .late_is_ok = meta->invalidate,
+        .make_missing = makes,
+        .key_binary = meta->key_binary,
+        .cas = meta->cas,
+        .cas_new = meta->cas_new,
+    };
+}
+
+static void reply_ms(struct exec *x, const struct meta_request *meta, const char *code, size_t len,
+                     uint64_t cas)
+{
+    uint8_t *p = meta_put_code(out_room(x->out, META_REPLY_ROOM), code);
+
+    for (unsigned i = 0; i < meta->flag_count; i++) {
+        switch (meta->flags[i]) {
+        case 'c': p = meta_put_u64(p, 'c', cas); break;
+        case 's': p = meta_put_u64(p, 's', len); break;
+        default: p = put_echo(p, meta, meta->flags[i], meta->key_binary);
+        }
+    }
+    out_commit(x->out, meta_put_end(p));
+}
+
+static void answer_ms(struct exec *x, const struct meta_request *meta, enum memcache_outcome outcome,
+                      size_t len, uint64_t cas)
+{
+    switch (outcome) {
+    case PUT_STORED:
+        if (!meta->quiet)
+            reply_ms(x, meta, "HD", len, cas);
+        return;
+    case PUT_NOT_STORED: reply_ms(x, meta, "NS", len, 0); return;
+    case PUT_EXISTS: reply_ms(x, meta, "EX", len, 0); return;
+    case PUT_NOT_FOUND: reply_ms(x, meta, "NF", len, 0); return;
+    case PUT_TOO_LARGE: reply_line(x, MEMCACHE_TOO_LARGE); return;
+    case PUT_NO_MEMORY: reply_line(x, MEMCACHE_NO_MEMORY); return;
+    }
+    CHECK_UNREACHABLE();
+}
+
+void mc_ms(struct exec *x, struct request *rq)
+{
+    uint8_t key_room[META_KEY_ROOM];
+    enum memcache_outcome outcome;
+    struct meta_request meta;
+    struct memcache_put put;
+    struct store_edit edit;
+    struct key key;
+    size_t len = rq->data.len;
+    uint64_t cas = 0;
+
+    if (!decode(x, rq, META_SET, key_room, &meta))
+        return;
+    key = key_of(x, rq, &meta);
+    put = put_of(x, rq, &meta);
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    outcome = memcache_put(x, &edit, &put);
+    /* A value that could not be stored takes the old one with it, in every mode, as memcached has it. */
+    if (outcome == PUT_TOO_LARGE || outcome == PUT_NO_MEMORY)
+        store_edit_drop(&edit);
+    if (outcome == PUT_STORED && edit.found) {
+        len = edit.value.len;
+        cas = wants(&meta, 'c') ? store_edit_cas(&edit) : 0;
+    }
+    store_edit_end(&edit);
+    answer_ms(x, &meta, outcome, len, cas);
+}
+
+/* ---- md ---- */
+
+/* Both ways to keep the item may need memory. Where there is none the item is
+ * removed instead: that invalidates it too, and only costs a miss. */
+static void empty_item(const struct exec *x, const struct meta_request *meta, struct store_edit *edit)
+{
+    struct store_value value = {
+        .head = nothing,
+        .flags = meta->client_flags,
+        .expires = memcache_expiry(x->now, meta->exptime),
+        .key_binary = meta->key_binary,
+        .cas = meta->has_cas_new ? meta->cas_new : edit->cas,
+    };
+
+    if (store_edit_put(edit, &value) != STORE_OK)
+        store_edit_drop(edit);
+}
+
+static void mark_stale(const struct exec *x, const struct meta_request *meta, struct store_edit *edit)
+{
+    uint8_t state = (uint8_t)((edit->state | ITEM_STALE) & ~ITEM_WON);
+    instant expires = expiry_after(x, meta, edit->expires, false);
+    struct store_value value = {
+        .head = edit->value,
+        .flags = edit->flags,
+        .expires = expires,
+        .state = state,
+        .key_binary = edit->key_binary,
+        .cas = meta->cas_new,
+    };
+    enum store_status status = STORE_OK;
+
+    if (edit->cas != 0 || meta->has_cas_new) {
+        status = store_edit_put(edit, &value); /* for a new cas */
+    } else {
+        if (meta->has_exptime)
+            status = store_edit_expire(edit, expires);
+        if (status == STORE_OK)
+            status = store_edit_state(edit, state);
+    }
+    if (status != STORE_OK)
+        store_edit_drop(edit);
+}
+
+static void delete_item(struct exec *x, const struct meta_request *meta, struct store_edit *edit)
+{
+    if (meta->empty_value)
+        empty_item(x, meta, edit);
+    if (!meta->invalidate)
+        counter_add(x->counters, mc_delete_hits, 1);
+    else if (edit->found)
+        mark_stale(x, meta, edit);
+    if (!meta->invalidate && !meta->empty_value)
+        store_edit_drop(edit);
+}
+
+void mc_md(struct exec *x, struct request *rq)
+{
+    uint8_t key_room[META_KEY_ROOM];
+    struct meta_request meta;
+    struct store_edit edit;
+    const char *code = "HD";
+    struct key key;
+
+    if (!decode(x, rq, META_DELETE, key_room, &meta))
+        return;
+    key = key_of(x, rq, &meta);
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (!edit.found)
+        code = "NF";
+    else if (meta.has_cas && (edit.cas == 0 || edit.cas != meta.cas))
+        code = "EX";
+    else
+        delete_item(x, &meta, &edit);
+    store_edit_end(&edit);
+    counter_add(x->counters, mc_delete_misses, code[0] != 'H');
+    if (code[0] != 'H' || !meta.quiet)
+        reply_code(x, &meta, code);
+}
+
+/* ---- ma ---- */
+
+/* What an ma did, for its answer. */
+struct ma_result {
+    enum { MA_DONE, MA_NOT_FOUND, MA_EXISTS, MA_NOT_A_NUMBER, MA_NO_MEMORY } status;
+    bool made;
+    uint64_t number;
+    uint64_t cas;
+    instant expires; /* before T and N */
+};
+
+static void make_number(struct exec *x, const struct meta_request *meta, struct store_edit *edit,
+                        struct ma_result *result)
+{
+    uint8_t digits[20];
+    struct store_value value = {
+        .head = {digits, u64_to_text(digits, meta->initial)},
+        .expires = expiry_after(x, meta, (instant){0}, true),
+        .cas = meta->cas_new,
+    };
+
+    result->number = meta->initial;
+    result->made = store_edit_put(edit, &value) == STORE_OK;
+    result->status = result->made ? MA_DONE : MA_NO_MEMORY;
+}
+
+static void change_number(struct exec *x, const struct meta_request *meta, bool up, struct store_edit *edit,
+                          struct ma_result *result)
+{
+    enum memcache_sum sum;
+
+    result->expires = edit->expires;
+    if (edit->value.len != 0 && meta->has_cas && meta->cas != 0 && meta->cas != edit->cas) {
+        result->status = MA_EXISTS;
+        return;
+    }
+    sum = memcache_add(edit, up, meta->delta, meta->cas_new, &result->number);
+    if (sum == SUM_DONE && meta->has_exptime &&
+        store_edit_expire(edit, expiry_after(x, meta, edit->expires, false)) != STORE_OK)
+        sum = SUM_NO_MEMORY;
+    result->status = sum == SUM_DONE ? MA_DONE : sum == SUM_NOT_A_NUMBER ? MA_NOT_A_NUMBER : MA_NO_MEMORY;
+}
+
+static void run_ma(struct exec *x, const struct key *key, const struct meta_request *meta, bool up,
+                   struct ma_result *result)
+{
+    struct store_edit edit;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    if (edit.found)
+        change_number(x, meta, up, &edit, result);
+    else if (meta->has_vivify)
+        make_number(x, meta, &edit, result);
+    else
+        result->status = MA_NOT_FOUND;
+    if (result->status == MA_DONE && wants(meta, 'c'))
+        result->cas = store_edit_cas(&edit);
+    store_edit_end(&edit);
+}
+
+static void reply_ma(struct exec *x, const struct meta_request *meta, const struct ma_result *result)
+{
+    uint8_t *p = out_room(x->out, META_REPLY_ROOM);
+    instant expires = result->expires;
+    uint8_t digits[20];
+    size_t len = u64_to_text(digits, result->number);
+
+    p = meta->want_value ? meta_put_va(p, len) : meta_put_code(p, "HD");
+    for (unsigned i = 0; i < meta->flag_count; i++) {
+        switch (meta->flags[i]) {
+        case 'c': p = meta_put_u64(p, 'c', result->cas); break;
+        case 't': p = meta_put_i64(p, 't', memcache_seconds_left(expires, x->now)); break;
+        case 'T': expires = memcache_expiry(x->now, meta->exptime); break;
+        case 'N': expires = result->made ? memcache_expiry(x->now, meta->vivify) : expires; break;
+        default: p = put_echo(p, meta, meta->flags[i], meta->key_binary);
+        }
+    }
+    p = meta_put_end(p);
+    if (meta->want_value)
+        p = memcache_copy_value(p, digits, len);
+    out_commit(x->out, p);
+}
+
+static void count_ma(struct exec *x, bool up, const struct ma_result *result)
+{
+    bool hit = result->status == MA_DONE && !result->made;
+    bool miss = result->status == MA_NOT_FOUND;
+
+    counter_add(x->counters, mc_incr_hits, up && hit);
+    counter_add(x->counters, mc_incr_misses, up && miss);
+    counter_add(x->counters, mc_decr_hits, !up && hit);
+    counter_add(x->counters, mc_decr_misses, !up && miss);
+    counter_add(x->counters, oom_refused, result->status == MA_NO_MEMORY);
+}
+
+void mc_ma(struct exec *x, struct request *rq)
+{
+    struct ma_result result = {0};
+    uint8_t key_room[META_KEY_ROOM];
+    struct meta_request meta;
+    struct key key;
+    bool up;
+
+    if (!decode(x, rq, META_ARITHMETIC, key_room, &meta))
+        return;
+    up = meta.mode != 'D' && meta.mode != '-';
+    key = key_of(x, rq, &meta);
+    run_ma(x, &key, &meta, up, &result);
+    count_ma(x, up, &result);
+    switch (result.status) {
+    case MA_DONE:
+        if (!meta.quiet || result.made) /* q does not hide that N made it */
+            reply_ma(x, &meta, &result);
+        return;
+    case MA_NOT_FOUND: reply_code(x, &meta, "NF"); return;
+    case MA_EXISTS: reply_code(x, &meta, "EX"); return;
+    case MA_NOT_A_NUMBER: reply_line(x, MEMCACHE_NOT_A_NUMBER); return;
+    case MA_NO_MEMORY: reply_line(x, MEMCACHE_OUT_OF_MEMORY); return;
+    }
+    CHECK_UNREACHABLE();
+}
+
+/* ---- me, mn ---- */
+
+/* Sizes are of key and value alone: what an item costs beside them is the
+ * store's business. There are no slab classes; all items are in class 1. */
+static uint8_t *put_facts(uint8_t *p, const struct exec *x, const struct store_edit *edit, size_t key_len,
+                          uint64_t cas)
+{
+    int n = snprintf((char *)p, 256, " exp=%lld la=0 cas=%llu fetch=%s cls=1 size=%zu",
+                     (long long)memcache_seconds_left(edit->expires, x->now), (unsigned long long)cas,
+                     edit->fetched ? "yes" : "no", key_len + edit->value.len);
+
+    return p + n;
+}
+
+void mc_me(struct exec *x, struct request *rq)
+{
+    uint8_t key_room[META_KEY_ROOM];
+    struct meta_request meta;
+    struct store_edit edit;
+    struct key key;
+    uint64_t cas;
+    uint8_t *p;
+
+    if (!decode(x, rq, META_DEBUG, key_room, &meta))
+        return;
+    p = out_room(x->out, META_REPLY_ROOM);
+    key = key_of(x, rq, &meta);
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (edit.found) {
+        struct store_edit seen = edit; /* giving it a cas must not change what is reported */
+
+        cas = store_edit_cas(&edit);
+        p = meta_put_me(p, meta.key, seen.key_binary || breaks_line(meta.key));
+        p = put_facts(p, x, &seen, key.len, cas);
+    } else {
+        p = meta_put_code(p, "EN");
+    }
+    store_edit_end(&edit);
+    out_commit(x->out, meta_put_end(p));
+}
+
+void mc_mn(struct exec *x, struct request *rq)
+{
+    (void)rq;
+    counter_add(x->counters, mc_cmd_meta, 1);
+    reply_line(x, "MN");
+}

@@ -1,0 +1,430 @@
+#include "server/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/check.h"
+#include "server/clients.h"
+#include "server/log.h"
+#include "server/server.h"
+#include "server/worker.h"
+
+enum {
+    /* Bytes one connection may have read, or sent, before others get their turn. */
+    TURN_BYTES = 256 * 1024,
+    /* A left-over up to this long is copied away and back; a longer one gets
+     * room for all of its request and is read into where it lies. */
+    REST_MAX = 4 * 1024,
+    IOVECS = 64,
+    BIG_FIRST = 16 * 1024,
+};
+/* Unread replies at which a client is no longer read from. High, because a
+ * simple client sends its whole pipeline before it reads the first reply, and
+ * would wait for us while we wait for it. */
+#define HIGH_WATER ((size_t)8 << 20)
+
+/* ---- life ---- */
+
+static void on_ready(struct loop_source *source, unsigned events);
+
+struct conn *conn_new(enum dialect dialect, int fd, const char *address, const char *local_address,
+                      instant now)
+{
+    struct conn *c = calloc(1, sizeof *c);
+
+    if (c == NULL || !session_init(&c->session, dialect, fd, address, local_address, now)) {
+        free(c);
+        close(fd);
+        return NULL;
+    }
+    c->source.ready = on_ready;
+    return c;
+}
+
+bool conn_open(struct conn *c, struct worker *w)
+{
+    c->worker = w;
+    c->session.worker = w->index;
+    c->session.authenticated = !server_password_set(w->server);
+    c->listens_to = LOOP_READ;
+    if (!loop_add(w->loop, c->session.fd, LOOP_READ, &c->source)) {
+        c->worker = NULL;
+        conn_close(c);
+        return false;
+    }
+    c->next = w->conns;
+    if (c->next != NULL)
+        c->next->prev = c;
+    w->conns = c;
+    clients_add(w->server->registry, &c->session);
+    return true;
+}
+
+static void leave_worker(struct conn *c)
+{
+    struct worker *w = c->worker;
+
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        w->conns = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    clients_remove(w->server->registry, &c->session);
+    atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->worker != NULL)
+        leave_worker(c);
+    close(c->session.fd); /* which takes it out of the loop, too */
+    out_free(&c->pending);
+    blob_unpin(&c->big);
+    free(c->rest);
+    session_free(&c->session);
+    free(c);
+}
+
+static void listen_to(struct conn *c, unsigned events)
+{
+    if (events == c->listens_to)
+        return;
+    c->listens_to = events;
+    if (!loop_change(c->worker->loop, c->session.fd, events, &c->source))
+        c->draining = true; /* cannot be; the next event closes it */
+}
+
+static void listen_as_needed(struct conn *c)
+{
+    unsigned events = out_pending(&c->pending) > 0 ? LOOP_WRITE : 0;
+
+    if (!c->paused && !c->draining)
+        events |= LOOP_READ;
+    listen_to(c, events);
+}
+
+/* ---- sending ---- */
+
+/* One send; how much went out, 0 when the kernel is full, -1 when the client is gone. */
+static ssize_t send_some(struct conn *c, struct out *out)
+{
+    struct iovec iov[IOVECS];
+    struct msghdr message = {.msg_iov = iov};
+    ssize_t n;
+
+    if (out->pins_len == 0) {
+        n = send(c->session.fd, out->data + out->sent, out->len - out->sent, MSG_NOSIGNAL);
+    } else {
+        size_t total = 0;
+
+        message.msg_iovlen = (size_t)out_iovecs(out, iov, IOVECS);
+        /* A large value in one piece would keep the kernel, and so all our other clients, busy. */
+        for (size_t i = 0; i < message.msg_iovlen; i++) {
+            if (total + iov[i].iov_len > TURN_BYTES) {
+                iov[i].iov_len = TURN_BYTES - total;
+                message.msg_iovlen = i + (iov[i].iov_len > 0);
+            }
+            total += iov[i].iov_len;
+        }
+        n = sendmsg(c->session.fd, &message, MSG_NOSIGNAL);
+    }
+    if (n < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+    counter_add(c->worker->exec.counters, net_output_bytes, n);
+    return n;
+}
+
+/* Sends until all is out, the kernel is full or the turn is over. False: the client is gone. */
+static bool send_out(struct conn *c, struct out *out)
+{
+    size_t left = out_pending(out), turn = 0;
+
+    while (left > 0 && turn < TURN_BYTES) {
+        ssize_t n = send_some(c, out);
+
+        if (n < 0)
+            return false;
+        if (n == 0)
+            break;
+        if ((size_t)n == left && out->pins_len == 0) { /* nearly always */
+            out->sent += (size_t)n;
+            break;
+        }
+        out_advance(out, (size_t)n);
+        left -= (size_t)n;
+        turn += (size_t)n;
+    }
+    return true;
+}
+
+static bool over_limit(struct conn *c, size_t pending)
+{
+    size_t limit = option_live(c->worker->exec.options, client_output_buffer_limit);
+
+    if (pending <= limit)
+        return false;
+    counter_add(c->worker->exec.counters, client_output_limit_closed, 1);
+    log_event(LOG_LEVEL_WARNING, "client_output_limit",
+              "addr=%s pending=%zu limit=%zu: it does not read its replies; closed", c->session.address,
+              pending, limit);
+    return true;
+}
+
+static size_t high_water(const struct conn *c)
+{
+    size_t half = option_live(c->worker->exec.options, client_output_buffer_limit) / 2;
+
+    return half < HIGH_WATER ? half : HIGH_WATER;
+}
+
+/* What this turn has answered goes out, or to pending. False: close. */
+static bool flush_turn(struct conn *c)
+{
+    struct out *out = &c->worker->out;
+    size_t pending = out_pending(&c->pending);
+
+    if (out->failed)
+        return false;
+    if (pending == 0 && !send_out(c, out))
+        return false;
+    if (out_pending(out) > 0)
+        out_move(&c->pending, out);
+    else
+        out_clear(out, WORKER_OUT_KEPT);
+    if (c->pending.cap == 0 && c->pending.pins_cap == 0)
+        return true; /* all is out, and was before */
+    pending = out_pending(&c->pending);
+    atomic_store_explicit(&c->session.output_bytes, pending, memory_order_relaxed);
+    c->paused = pending > high_water(c);
+    return !c->pending.failed && !over_limit(c, pending);
+}
+
+/* ---- the unfinished request ---- */
+
+struct window {
+    uint8_t *data;
+    size_t len, room; /* bytes that are there, bytes that may be added */
+    struct blob *blob;
+};
+
+/* Where the next bytes go: behind what is left over. */
+static struct window window_open(struct conn *c)
+{
+    struct worker *w = c->worker;
+
+    if (c->big != NULL)
+        return (struct window){c->big->data, c->big_len, c->big->capacity - c->big_len, c->big};
+    if (c->rest != NULL)
+        memcpy(w->input, c->rest, c->rest_len);
+    return (struct window){w->input, c->rest_len, WORKER_INPUT_BYTES - c->rest_len, NULL};
+}
+
+static void drop_rest(struct conn *c)
+{
+    free(c->rest);
+    c->rest = NULL;
+    c->rest_len = 0;
+}
+
+static bool keep_small(struct conn *c, const uint8_t *data, size_t len)
+{
+    uint8_t *copy = NULL;
+
+    /* data may be in c->big, never in c->rest */
+    if (len > 0 && (copy = malloc(len)) == NULL)
+        return false;
+    if (len > 0)
+        memcpy(copy, data, len);
+    blob_unpin(&c->big);
+    drop_rest(c);
+    c->rest = copy;
+    c->rest_len = len;
+    return true;
+}
+
+static bool keep_big(struct conn *c, const uint8_t *data, size_t len, size_t capacity)
+{
+    struct blob *blob = blob_new(capacity);
+
+    if (blob == NULL)
+        return false;
+    memcpy(blob->data, data, len);
+    blob_unpin(&c->big);
+    drop_rest(c);
+    c->big = blob;
+    c->big_len = len;
+    return true;
+}
+
+/* The request goes on in the blob where it began. */
+static bool keep_in_place(struct conn *c, size_t len, size_t wanted)
+{
+    size_t capacity = c->big->capacity;
+
+    c->big_len = len;
+    if (wanted <= capacity && len < capacity)
+        return true;
+    /* Length unknown (many small words) or one more large word: double, so
+     * that the copying stays linear. */
+    struct blob *grown = blob_grow(c->big, wanted > 2 * capacity ? wanted : 2 * capacity);
+    if (grown == NULL)
+        return false;
+    c->big = grown;
+    return true;
+}
+
+/* Keeps what was not consumed. False when memory is short. */
+static bool window_close(struct conn *c, const struct window *in, size_t consumed, size_t wanted)
+{
+    const uint8_t *data = in->data + consumed;
+    size_t len = in->len - consumed;
+    bool kept;
+
+    if (len == 0) {
+        if (c->rest != NULL || c->big != NULL) {
+            blob_unpin(&c->big);
+            drop_rest(c);
+            atomic_store_explicit(&c->session.input_bytes, 0, memory_order_relaxed);
+        }
+        return true;
+    }
+    if (in->blob != NULL && consumed == 0)
+        kept = keep_in_place(c, len, wanted);
+    else if (len <= REST_MAX && wanted <= WORKER_INPUT_BYTES)
+        kept = keep_small(c, data, len);
+    else
+        kept = keep_big(c, data, len, wanted > len ? wanted : len + BIG_FIRST);
+    atomic_store_explicit(&c->session.input_bytes, len, memory_order_relaxed);
+    return kept;
+}
+
+static bool query_too_long(struct conn *c, size_t len, size_t wanted)
+{
+    size_t limit = option_live(c->worker->exec.options, client_query_buffer_limit);
+
+    if (len <= limit && wanted <= limit)
+        return false;
+    counter_add(c->worker->exec.counters, client_query_limit_closed, 1);
+    log_event(LOG_LEVEL_WARNING, "client_query_limit", "addr=%s wanted=%zu limit=%zu: closed",
+              c->session.address, wanted > len ? wanted : len, limit);
+    return true;
+}
+
+/* ---- a turn ---- */
+
+/* Answers what the window holds. False: close. */
+static bool work(struct conn *c, const struct window *window)
+{
+    struct dispatch_input in = {.data = window->data,
+                                .len = window->len,
+                                .blob = window->blob,
+                                .session = &c->session,
+                                .parser = &c->parser};
+    enum dispatch_status status;
+    size_t used = 0;
+
+    do {
+        in.consumed = 0;
+        in.wanted = 0;
+        status = dispatch(c->worker, &in);
+        used += in.consumed;
+        in.data += in.consumed;
+        in.len -= in.consumed;
+        if (!flush_turn(c))
+            return false;
+    } while (status == DISPATCH_FULL && !c->paused);
+
+    if (status == DISPATCH_CLOSE) {
+        c->draining = true;
+        return out_pending(&c->pending) > 0;
+    }
+    return !query_too_long(c, in.len, in.wanted) && window_close(c, window, used, in.wanted);
+}
+
+/* The client will send no more: what it has not read yet it may still read. False: close. */
+static bool end_of_input(struct conn *c)
+{
+    c->draining = true;
+    return out_pending(&c->pending) > 0;
+}
+
+static bool read_turn(struct conn *c)
+{
+    size_t turn = 0;
+
+    atomic_store_explicit(&c->session.last_active_ms, c->worker->now.ms, memory_order_relaxed);
+    while (!c->paused && !c->draining) {
+        struct window in = window_open(c);
+        size_t asked = in.room < TURN_BYTES ? in.room : TURN_BYTES;
+        ssize_t n = recv(c->session.fd, in.data + in.len, asked, 0);
+
+        if (n == 0)
+            return end_of_input(c);
+        if (n < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+        counter_add(c->worker->exec.counters, net_input_bytes, n);
+        in.len += (size_t)n;
+        turn += (size_t)n;
+        if (!work(c, &in))
+            return false;
+        if ((size_t)n < asked || turn >= TURN_BYTES)
+            break;
+    }
+    return true;
+}
+
+/* The client has caught up: answer what was read before it was made to wait. */
+static bool resume(struct conn *c)
+{
+    c->paused = false;
+    if (c->rest_len == 0 && c->big == NULL)
+        return true;
+    struct window in = window_open(c);
+    return work(c, &in);
+}
+
+/* False: close. */
+static bool write_turn(struct conn *c)
+{
+    size_t pending;
+
+    if (!send_out(c, &c->pending))
+        return false;
+    pending = out_pending(&c->pending);
+    atomic_store_explicit(&c->session.output_bytes, pending, memory_order_relaxed);
+    if (pending == 0) {
+        out_free(&c->pending);
+        if (c->draining)
+            return false;
+    }
+    return !c->paused || pending > high_water(c) / 2 || resume(c);
+}
+
+static void on_ready(struct loop_source *source, unsigned events)
+{
+    struct conn *c = (struct conn *)source;
+    bool alive = true;
+
+    if (events & LOOP_WRITE)
+        alive = write_turn(c);
+    if (alive && (events & (LOOP_READ | LOOP_BROKEN))) {
+        if (!c->paused && !c->draining)
+            alive = read_turn(c);
+        else if (events & LOOP_BROKEN)
+            alive = false;
+    }
+    if (alive)
+        listen_as_needed(c);
+    else
+        conn_close(c);
+}
+
+void conn_flush_at_exit(struct conn *c)
+{
+    if (out_pending(&c->pending) > 0)
+        send_out(c, &c->pending);
+}

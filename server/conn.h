@@ -1,0 +1,43 @@
+/* conn.h - a socket, and what is left over between two looks at it.
+ *
+ * Knows no verb: bytes go to dispatch, replies come back in the worker's out.
+ * Rules: (1) an idle connection holds no buffer; (2) replies leave in one send
+ * per turn, and only what the kernel refused is kept; (3) a client that does
+ * not read is not read from. */
+#ifndef CORRAL_CONN_H
+#define CORRAL_CONN_H
+
+#include "server/dispatch.h"
+#include "server/loop.h"
+#include "server/out.h"
+#include "server/session.h"
+
+struct worker;
+
+struct conn {
+    struct loop_source source; /* first: the loop calls back with it */
+    struct worker *worker;     /* NULL until adopted */
+    struct conn *next, *prev;  /* its worker's */
+    union dispatch_parser parser;
+    uint8_t *rest; /* the bytes of an unfinished request; exactly rest_len, or NULL */
+    size_t rest_len;
+    struct blob *big; /* the same for one that is large, with room for all of it */
+    size_t big_len;
+    struct out pending;  /* replies the kernel did not take */
+    unsigned listens_to; /* enum loop_event */
+    bool paused;         /* does not read: too much is pending */
+    bool draining;       /* will be closed when what is pending is through */
+    struct session session;
+};
+
+/* Takes over the fd, also when it fails and returns NULL. */
+struct conn *conn_new(enum dialect dialect, int fd, const char *address, const char *local_address,
+                      instant now);
+/* Starts listening; the connection is in the worker's list. False: it is gone. */
+bool conn_open(struct conn *conn, struct worker *worker);
+/* Closes and frees. Copes with one that was never opened. */
+void conn_close(struct conn *conn);
+/* A last attempt to send what is pending; never waits. */
+void conn_flush_at_exit(struct conn *conn);
+
+#endif

@@ -1,0 +1,377 @@
+#include "server/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "server/log.h"
+#include "server/worker.h"
+
+enum {
+    ACCEPTS_PER_TURN = 64,
+    PAUSE_MS = 100, /* after accept() failed for want of something */
+    ADDRESS_MAX = 160,
+};
+
+struct listener {
+    struct loop_source source; /* first: the loop calls back with it */
+    struct server *server;
+    int fd;
+    enum dialect dialect;
+    int family;
+    bool paused;
+    int64_t resume_ms;
+    char *path; /* of a Unix socket, to be removed at the end */
+    unsigned next_worker;
+};
+
+static const char *dialect_name(enum dialect dialect)
+{
+    return dialect == DIALECT_MEMCACHE ? "memcached" : "resp";
+}
+
+/* ---- accepting ---- */
+
+static void describe(const struct sockaddr_storage *from, char *text, size_t len)
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+        inet_ntop(AF_INET, &in->sin_addr, ip, sizeof ip);
+        snprintf(text, len, "%s:%u", ip, ntohs(in->sin_port));
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
+        inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof ip);
+        snprintf(text, len, "[%s]:%u", ip, ntohs(in6->sin6_port));
+    } else {
+        snprintf(text, len, "?:0");
+    }
+}
+
+static void addresses(const struct listener *l, int fd, const struct sockaddr_storage *peer,
+                      char remote[ADDRESS_MAX], char local[ADDRESS_MAX])
+{
+    struct sockaddr_storage own = {0};
+    socklen_t len = sizeof own;
+
+    if (l->family == AF_UNIX) {
+        snprintf(remote, ADDRESS_MAX, "%s:0", l->path);
+        snprintf(local, ADDRESS_MAX, "%s:0", l->path);
+        return;
+    }
+    getsockname(fd, (struct sockaddr *)&own, &len);
+    describe(peer, remote, ADDRESS_MAX);
+    describe(&own, local, ADDRESS_MAX);
+}
+
+static void turn_away(struct listener *l, int fd)
+{
+    const char *text = l->dialect == DIALECT_MEMCACHE ? "ERROR Too many open connections\r\n"
+                                                      : "-ERR max number of clients reached\r\n";
+
+    counter_add(&l->server->workers[0]->counters, connections_rejected, 1);
+    if (send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        log_event(LOG_LEVEL_VERBOSE, "turned_away", "reason=%s", strerror(errno));
+    close(fd);
+}
+
+static void welcome(struct listener *l, int fd, const struct sockaddr_storage *peer)
+{
+    struct server *server = l->server;
+    char remote[ADDRESS_MAX], local[ADDRESS_MAX];
+    struct conn *c;
+
+    /* Only this thread adds, so the limit is never overrun. */
+    if (atomic_load_explicit(&server->clients, memory_order_relaxed) >=
+        (uint32_t)option_live(&server->options, maxclients)) {
+        turn_away(l, fd);
+        return;
+    }
+    addresses(l, fd, peer, remote, local);
+    if ((c = conn_new(l->dialect, fd, remote, local, server->workers[0]->now)) == NULL)
+        return;
+    counter_add(&server->workers[0]->counters, connections_received, 1);
+    atomic_fetch_add_explicit(&server->clients, 1, memory_order_relaxed);
+    worker_adopt(server->workers[l->next_worker++ % server->workers_len], c);
+}
+
+/* Not to spin on a socket that nothing can be taken from. */
+static void pause_accepting(struct listener *l, int why)
+{
+    struct worker *w = l->server->workers[0];
+
+    log_event(LOG_LEVEL_WARNING, "accept_failed",
+              "reason=\"%s\" pause_ms=%d: raise the limit of open files, or lower maxclients", strerror(why),
+              PAUSE_MS);
+    loop_change(w->loop, l->fd, 0, &l->source);
+    l->paused = true;
+    l->resume_ms = w->now.ms + PAUSE_MS;
+}
+
+static void on_connection(struct loop_source *source, unsigned events)
+{
+    struct listener *l = (struct listener *)source;
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct sockaddr_storage peer = {0};
+        socklen_t len = sizeof peer;
+        int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            welcome(l, fd, &peer);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(l, errno);
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+bool listeners_start(struct server *server)
+{
+    for (unsigned i = 0; i < server->listeners_len; i++) {
+        struct listener *l = server->listeners[i];
+
+        if (!loop_add(server->workers[0]->loop, l->fd, LOOP_READ, &l->source))
+            return false;
+    }
+    return true;
+}
+
+void listeners_resume(struct server *server, instant now)
+{
+    for (unsigned i = 0; i < server->listeners_len; i++) {
+        struct listener *l = server->listeners[i];
+
+        if (!l->paused || now.ms < l->resume_ms)
+            continue;
+        l->paused = false;
+        loop_change(server->workers[0]->loop, l->fd, LOOP_READ, &l->source);
+    }
+}
+
+/* ---- opening ---- */
+
+static void set(int fd, int level, int name, int value)
+{
+    setsockopt(fd, level, name, &value, sizeof value);
+}
+
+/* Accepted sockets inherit all of this from the listening one. */
+static void apply_keepalive(int fd, int seconds)
+{
+    set(fd, SOL_SOCKET, SO_KEEPALIVE, seconds > 0);
+    if (seconds == 0)
+        return;
+    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds >= 3 ? seconds / 3 : 1);
+    set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+void listeners_apply_keepalive(struct server *server)
+{
+    int seconds = option_live(&server->options, tcp_keepalive);
+
+    for (unsigned i = 0; i < server->listeners_len; i++) {
+        if (server->listeners[i]->family != AF_UNIX)
+            apply_keepalive(server->listeners[i]->fd, seconds);
+    }
+}
+
+/* Takes over fd and path. */
+static bool add_listener(struct server *server, int fd, int family, enum dialect dialect, char *path)
+{
+    struct listener **more = realloc(server->listeners, (server->listeners_len + 1) * sizeof *more);
+    struct listener *l = calloc(1, sizeof *l);
+
+    if (more != NULL)
+        server->listeners = more;
+    if (more == NULL || l == NULL) {
+        free(l);
+        free(path);
+        close(fd);
+        return false;
+    }
+    *l = (struct listener){.source.ready = on_connection,
+                           .server = server,
+                           .fd = fd,
+                           .dialect = dialect,
+                           .family = family,
+                           .path = path};
+    server->listeners[server->listeners_len++] = l;
+    return true;
+}
+
+static bool try_listen(int fd, const struct addrinfo *ai, int backlog)
+{
+    set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (ai->ai_family == AF_INET6)
+        set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    return bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, backlog) == 0;
+}
+
+static void explain_tcp(char *err, size_t err_len, const char *host, int port, const char *option, int why)
+{
+    if (why == EADDRINUSE)
+        snprintf(err, err_len,
+                 "%s %d on %s is taken: stop the program that listens there, or choose another with --%s",
+                 option, port, host, option);
+    else
+        snprintf(err, err_len, "cannot listen on %s, %s %d: %s", host, option, port, strerror(why));
+}
+
+static bool open_tcp(struct server *server, const char *host, int port, enum dialect dialect, char *err,
+                     size_t err_len)
+{
+    const struct options *o = &server->options;
+    const char *option = dialect == DIALECT_MEMCACHE ? "memcache-port" : "port";
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *ai = NULL;
+    char service[8];
+    int fd, failed, why;
+
+    snprintf(service, sizeof service, "%d", port);
+    if ((failed = getaddrinfo(host, service, &hints, &ai)) != 0) {
+        snprintf(err, err_len, "bind: %s is no address of this machine: %s", host, gai_strerror(failed));
+        return false;
+    }
+    fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || !try_listen(fd, ai, o->tcp_backlog)) {
+        why = errno;
+        if (fd >= 0)
+            close(fd);
+        freeaddrinfo(ai);
+        explain_tcp(err, err_len, host, port, option, why);
+        return false;
+    }
+    apply_keepalive(fd, o->tcp_keepalive);
+    if (!add_listener(server, fd, ai->ai_family, dialect, NULL)) {
+        freeaddrinfo(ai);
+        snprintf(err, err_len, "out of memory");
+        return false;
+    }
+    freeaddrinfo(ai);
+    log_event(LOG_LEVEL_NOTICE, "listening", "addr=%s port=%d protocol=%s", host, port,
+              dialect_name(dialect));
+    return true;
+}
+
+/* A socket file that a crashed node left behind may go; one that somebody answers on may not. */
+static bool clear_stale(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool alive;
+
+    if (fd < 0)
+        return false;
+    alive = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    if (!alive && errno == ECONNREFUSED)
+        unlink(address->sun_path);
+    close(fd);
+    return !alive;
+}
+
+static bool open_unix(struct server *server, char *err, size_t err_len)
+{
+    const struct options *o = &server->options;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (strlen(o->unixsocket) >= sizeof address.sun_path) {
+        snprintf(err, err_len, "unixsocket %s is too long a path: at most %zu bytes", o->unixsocket,
+                 sizeof address.sun_path - 1);
+        return false;
+    }
+    memcpy(address.sun_path, o->unixsocket, strlen(o->unixsocket) + 1);
+    if (!clear_stale(&address)) {
+        snprintf(err, err_len, "unixsocket %s is taken: stop the program that listens there", o->unixsocket);
+        return false;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
+        chmod(o->unixsocket, (mode_t)o->unixsocketperm) != 0 || listen(fd, o->tcp_backlog) != 0) {
+        snprintf(err, err_len, "cannot listen on unixsocket %s: %s", o->unixsocket, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    if (!add_listener(server, fd, AF_UNIX, DIALECT_RESP, strdup(o->unixsocket))) {
+        snprintf(err, err_len, "out of memory");
+        return false;
+    }
+    log_event(LOG_LEVEL_NOTICE, "listening", "path=%s protocol=resp", o->unixsocket);
+    return true;
+}
+
+static bool open_both_ports(struct server *server, const char *host, char *err, size_t err_len)
+{
+    const struct options *o = &server->options;
+
+    return (o->port == 0 || open_tcp(server, host, o->port, DIALECT_RESP, err, err_len)) &&
+           (o->memcache_port == 0 ||
+            open_tcp(server, host, o->memcache_port, DIALECT_MEMCACHE, err, err_len));
+}
+
+/* As redis: a leading '-' means that the address may be missing on this machine, '*' is 0.0.0.0. */
+static bool open_address(struct server *server, const char *word, char *err, size_t err_len)
+{
+    bool optional = word[0] == '-';
+    const char *host = optional ? word + 1 : word;
+
+    if (strcmp(host, "*") == 0)
+        host = "0.0.0.0";
+    if (open_both_ports(server, host, err, err_len))
+        return true;
+    if (optional)
+        log_event(LOG_LEVEL_NOTICE, "address_skipped", "addr=%s reason=\"%s\"", host, err);
+    return optional;
+}
+
+bool listeners_open(struct server *server, char *err, size_t err_len)
+{
+    const struct options *o = &server->options;
+    char *words = strdup(o->bind), *rest = words, *word;
+    bool ok = words != NULL;
+
+    while (ok && (word = strsep(&rest, " ")) != NULL) {
+        if (word[0] != '\0')
+            ok = open_address(server, word, err, err_len);
+    }
+    free(words);
+    if (ok && o->unixsocket[0] != '\0')
+        ok = open_unix(server, err, err_len);
+    if (ok && server->listeners_len == 0) {
+        snprintf(err, err_len, "nothing to listen on: set port, memcache-port or unixsocket");
+        ok = false;
+    }
+    return ok;
+}
+
+void listeners_close(struct server *server)
+{
+    for (unsigned i = 0; i < server->listeners_len; i++) {
+        struct listener *l = server->listeners[i];
+
+        close(l->fd);
+        if (l->path != NULL)
+            unlink(l->path);
+        free(l->path);
+        free(l);
+    }
+    free(server->listeners);
+    server->listeners = NULL;
+    server->listeners_len = 0;
+}

@@ -1,0 +1,17 @@
+/* listener.h - accepts, and deals sockets to the workers in turn. */
+#ifndef CORRAL_LISTENER_H
+#define CORRAL_LISTENER_H
+
+#include "server/server.h"
+
+/* Opens every socket that the options name. False: one line saying what to do is in err. */
+bool listeners_open(struct server *server, char *err, size_t err_len);
+void listeners_close(struct server *server);
+/* Worker 0: starts accepting. */
+bool listeners_start(struct server *server);
+/* Worker 0: after a pause for want of file descriptors. */
+void listeners_resume(struct server *server, instant now);
+/* tcp-keepalive has changed: for connections from now on. */
+void listeners_apply_keepalive(struct server *server);
+
+#endif

@@ -1,0 +1,87 @@
+#include "server/loop.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "server/check.h"
+
+struct loop {
+    int fd;
+    struct epoll_event found[LOOP_EVENTS_MAX];
+};
+
+struct loop *loop_new(void)
+{
+    struct loop *loop = malloc(sizeof *loop);
+
+    if (loop == NULL)
+        return NULL;
+    if ((loop->fd = epoll_create1(EPOLL_CLOEXEC)) < 0) {
+        free(loop);
+        return NULL;
+    }
+    return loop;
+}
+
+void loop_free(struct loop **loop)
+{
+    if (*loop == NULL)
+        return;
+    close((*loop)->fd);
+    free(*loop);
+    *loop = NULL;
+}
+
+static bool control(struct loop *loop, int verb, int fd, unsigned events, struct loop_source *source)
+{
+    struct epoll_event event = {.data.ptr = source};
+
+    if (events & LOOP_READ)
+        event.events |= EPOLLIN;
+    if (events & LOOP_WRITE)
+        event.events |= EPOLLOUT;
+    return epoll_ctl(loop->fd, verb, fd, &event) == 0;
+}
+
+bool loop_add(struct loop *loop, int fd, unsigned events, struct loop_source *source)
+{
+    return control(loop, EPOLL_CTL_ADD, fd, events, source);
+}
+
+bool loop_change(struct loop *loop, int fd, unsigned events, struct loop_source *source)
+{
+    return control(loop, EPOLL_CTL_MOD, fd, events, source);
+}
+
+void loop_remove(struct loop *loop, int fd)
+{
+    control(loop, EPOLL_CTL_DEL, fd, 0, NULL);
+}
+
+int loop_wait(struct loop *loop, int timeout_ms)
+{
+    int n = epoll_wait(loop->fd, loop->found, LOOP_EVENTS_MAX, timeout_ms);
+
+    CHECK(n >= 0 || errno == EINTR);
+    return n > 0 ? n : 0;
+}
+
+void loop_run(struct loop *loop, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct loop_source *source = loop->found[i].data.ptr;
+        uint32_t found = loop->found[i].events;
+        unsigned events = 0;
+
+        if (found & EPOLLIN)
+            events |= LOOP_READ;
+        if (found & EPOLLOUT)
+            events |= LOOP_WRITE;
+        if (found & (EPOLLERR | EPOLLHUP))
+            events |= LOOP_BROKEN;
+        source->ready(source, events);
+    }
+}

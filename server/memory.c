@@ -1,0 +1,116 @@
+#include "server/memory.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "config.h"
+
+#ifdef CORRAL_JEMALLOC
+#include <jemalloc/jemalloc.h>
+
+/* jemalloc keeps figures per epoch; asking for a new one gathers them. */
+void memory_heap(struct memory_heap *out)
+{
+    uint64_t epoch = 1;
+    size_t len = sizeof epoch, value;
+
+    *out = (struct memory_heap){0};
+    mallctl("epoch", &epoch, &len, &epoch, sizeof epoch);
+    len = sizeof value;
+    if (mallctl("stats.allocated", &value, &len, NULL, 0) == 0)
+        out->allocated = value;
+    if (mallctl("stats.active", &value, &len, NULL, 0) == 0)
+        out->active = value;
+    if (mallctl("stats.resident", &value, &len, NULL, 0) == 0)
+        out->resident = value;
+}
+
+const char *memory_allocator(void)
+{
+    return "jemalloc-" JEMALLOC_VERSION;
+}
+#else
+#include <malloc.h>
+
+void memory_heap(struct memory_heap *out)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    out->allocated = info.uordblks + info.hblkhd;
+    out->active = out->allocated;
+    out->resident = info.arena + info.hblkhd;
+}
+
+const char *memory_allocator(void)
+{
+    return "libc";
+}
+#endif
+
+/* What of the heap the store has counted already. */
+static uint64_t heap_of_store(const struct store_stats *stats)
+{
+    return stats->blob_bytes + stats->policy_bytes;
+}
+
+uint64_t server_rss(void)
+{
+    char text[128];
+    unsigned long pages = 0;
+    ssize_t n;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return 0;
+    n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    if (sscanf(text, "%*u %lu", &pages) != 1)
+        return 0;
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+void memory_measure_base(struct server *server)
+{
+    struct store_stats stats;
+    struct memory_heap heap;
+
+    memory_heap(&heap);
+    store_stats(server->store, &stats);
+    server->base_bytes = minus(server_rss(), heap.active + minus(stats.memory_bytes, heap_of_store(&stats)));
+    memory_measure(server);
+}
+
+void memory_measure(struct server *server)
+{
+    struct store_stats stats;
+    struct memory_heap heap;
+    uint64_t used;
+
+    memory_heap(&heap);
+    store_stats(server->store, &stats);
+    heap.active = minus(heap.active, heap_of_store(&stats));
+    atomic_store_explicit(&server->heap_bytes, heap.active, memory_order_relaxed);
+    store_set_other_bytes(server->store, heap.active);
+    used = server->base_bytes + heap.active + stats.memory_bytes;
+    if (used > atomic_load_explicit(&server->memory_peak, memory_order_relaxed))
+        atomic_store_explicit(&server->memory_peak, used, memory_order_relaxed);
+}
+
+uint64_t server_used_memory(struct server *server)
+{
+    struct store_stats stats;
+
+    store_stats(server->store, &stats);
+    return server->base_bytes + atomic_load_explicit(&server->heap_bytes, memory_order_relaxed) +
+           stats.memory_bytes;
+}

@@ -1,0 +1,26 @@
+/* memory.h - one arithmetic for what the process holds.
+ *
+ *   used = base    resident at the start: program, stacks, empty tables
+ *        + store   segments, index, policies, large values: the store's own sums
+ *        + heap    everything else that came from malloc: connections, buffers
+ *
+ * The heap is measured ten times a second, and the store makes room for it, so
+ * that a thousand fat connections cost items and not the machine. */
+#ifndef CORRAL_MEMORY_H
+#define CORRAL_MEMORY_H
+
+#include "server/server.h"
+
+/* Once, before there are clients. */
+void memory_measure_base(struct server *server);
+/* Worker 0, now and then: the heap, the peak; tells the store. */
+void memory_measure(struct server *server);
+
+/* Heap bytes in pages that are in use, and those the allocator keeps resident. */
+struct memory_heap {
+    uint64_t allocated, active, resident;
+};
+void memory_heap(struct memory_heap *out);
+const char *memory_allocator(void);
+
+#endif

@@ -1,0 +1,70 @@
+#include "server/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK(field) atomic_load_explicit(&s->field, memory_order_relaxed)
+
+bool session_init(struct session *s, enum dialect dialect, int fd, const char *address,
+                  const char *local_address, instant now)
+{
+    *s = (struct session){.dialect = dialect, .resp = 2, .fd = fd, .created = now};
+    atomic_init(&s->last_active_ms, now.ms);
+    s->address = strdup(address);
+    s->local_address = strdup(local_address);
+    if (s->address != NULL && s->local_address != NULL)
+        return true;
+    session_free(s);
+    return false;
+}
+
+void session_free(struct session *s)
+{
+    char **owned[] = {&s->name, &s->lib_name, &s->lib_version, &s->address, &s->local_address};
+
+    for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
+        free(*owned[i]);
+        *owned[i] = NULL;
+    }
+}
+
+bool session_set_text(char **field, const uint8_t *text, size_t len)
+{
+    char *copy = NULL;
+
+    if (len > 0 && (copy = strndup((const char *)text, len)) == NULL)
+        return false;
+    free(*field);
+    *field = copy;
+    return true;
+}
+
+static const char *or_nothing(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
+size_t session_line(const struct session *s, instant now, char *line, size_t cap)
+{
+    const char *command = LOOK(last_command);
+    size_t out = LOOK(output_bytes);
+    int n = snprintf(
+        line, cap,
+        "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=N db=%d sub=0 psub=0 ssub=0 "
+        "multi=-1 qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%d omem=%zu tot-mem=%zu "
+        "events=%s cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s%s\n",
+        (unsigned long long)s->id, s->address, s->local_address, s->fd, or_nothing(s->name),
+        (long long)since(now, s->created).ms / 1000,
+        (long long)since(now, (instant){LOOK(last_active_ms)}).ms / 1000, s->db, LOOK(input_bytes), out > 0,
+        out, LOOK(input_bytes) + out, out > 0 ? "rw" : "r", command != NULL ? command : "NULL", s->resp,
+        or_nothing(s->lib_name), or_nothing(s->lib_version),
+        s->dialect == DIALECT_MEMCACHE ? " dialect=memcached" : "");
+
+    if (n < 0)
+        return 0;
+    if ((size_t)n < cap)
+        return (size_t)n;
+    line[cap - 2] = '\n'; /* a name of a thousand letters */
+    return cap - 1;
+}

@@ -1,0 +1,59 @@
+/* session.h - one client as the protocols see it; knows no socket.
+ *
+ * Only its worker writes it. Other workers (CLIENT LIST, CLIENT KILL) look
+ * at it under the registry lock (clients.h), and the owner changes the plain
+ * fields they look at (name, lib, resp, db) under that lock too. What changes
+ * with every request is atomic instead, written relaxed: a look is a moment. */
+#ifndef CORRAL_SESSION_H
+#define CORRAL_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/clock.h"
+
+enum dialect { DIALECT_RESP, DIALECT_MEMCACHE };
+enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIPPING };
+
+struct session {
+    uint64_t id;
+    enum dialect dialect;
+    int resp;                /* 2 or 3 */
+    bool authenticated;      /* or no password was set when it came */
+    enum reply_mode replies; /* CLIENT REPLY */
+    bool close_after_reply;  /* QUIT, protocol error, own CLIENT KILL */
+    _Atomic bool killed;     /* CLIENT KILL by another: the worker closes it */
+    int db;
+    int fd;                              /* for CLIENT LIST only */
+    unsigned worker;                     /* index of its owner */
+    char *name, *lib_name, *lib_version; /* NULL until set; owned */
+    char *address, *local_address;       /* "127.0.0.1:1234", or "/path:0"; owned */
+    instant created;
+    _Atomic int64_t last_active_ms;
+    _Atomic(const char *) last_command; /* "get", "client|list"; static text; NULL: none yet */
+    _Atomic size_t input_bytes;         /* of an unfinished request */
+    _Atomic size_t output_bytes;        /* replies waiting for the client to read */
+    uint64_t commands;
+    struct session *next, *prev; /* in the registry; clients.c's alone */
+};
+
+/* Takes over nothing: addresses are copied. False when memory is short. */
+bool session_init(struct session *s, enum dialect dialect, int fd, const char *address,
+                  const char *local_address, instant now);
+void session_free(struct session *s); /* its strings, not itself */
+
+/* Replaces an owned string by a copy, or by NULL when len is 0. False when memory is short. */
+bool session_set_text(char **field, const uint8_t *text, size_t len);
+
+/* Writes the line of CLIENT LIST, "\n" at its end, cut to cap; returns its length. */
+size_t session_line(const struct session *s, instant now, char *line, size_t cap);
+enum { SESSION_LINE_MAX = 2048 };
+
+static inline void session_doing(struct session *s, const char *command)
+{
+    atomic_store_explicit(&s->last_command, command, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,58 @@
+/* worker.h - one thread: its loop, its connections, its share of the store's upkeep. */
+#ifndef CORRAL_WORKER_H
+#define CORRAL_WORKER_H
+
+#include <pthread.h>
+
+#include "server/conn.h"
+#include "server/dispatch.h"
+#include "server/exec.h"
+#include "server/loop.h"
+
+enum {
+    WORKER_INPUT_BYTES = 64 * 1024, /* read at once; requests larger than this get a buffer of their own */
+    WORKER_OUT_KEPT = 256 * 1024,   /* of the reply buffer between turns */
+};
+
+/* Sockets and calls from other threads; everything else of a worker is its own. */
+struct worker_inbox {
+    struct loop_source source; /* of the eventfd */
+    int eventfd;
+    pthread_mutex_t lock;
+    struct conn *arrived;     /* under the lock */
+    _Atomic bool killed_some; /* a session of ours was marked killed */
+};
+
+struct worker {
+    struct server *server;
+    unsigned index;
+    pthread_t thread;
+    struct loop *loop;
+    struct exec exec;     /* what handlers see; filled anew for every request */
+    struct batch *batch;  /* dispatch.c's */
+    uint8_t *input;       /* shared by all connections, WORKER_INPUT_BYTES */
+    struct out out;       /* the same for replies */
+    struct conn *conns;   /* all of them */
+    instant now;          /* of this turn */
+    int64_t next_tick_ms; /* upkeep; see worker_tick() */
+    int64_t next_sweep_ms;
+    bool store_busy; /* store_tick() wants to be called again */
+    struct worker_inbox inbox;
+    struct counters counters;
+};
+
+/* NULL when memory or file descriptors are short. */
+struct worker *worker_new(struct server *server, unsigned index);
+void worker_free(struct worker **worker);
+
+/* Runs the loop until the server stops, then closes the connections. */
+void worker_run(struct worker *worker);
+
+/* Takes over a connection; called by worker 0's listeners. */
+void worker_adopt(struct worker *worker, struct conn *conn);
+/* Gets it out of its wait: after a change it should look at. Any thread. */
+void worker_wake(struct worker *worker);
+/* One of its sessions was marked killed. Any thread. */
+void worker_notice_killed(struct worker *worker);
+
+#endif
