@@ -1,15 +1,30 @@
 #include "server/store/blob.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "server/check.h"
 
 /* Alone on its line: large values come and go on every worker. */
 static _Alignas(64) _Atomic uint64_t bytes_alive;
+static _Atomic uint64_t bytes_rounding;
 
-static void account(size_t more, size_t less)
+/* Size classes lie up to a fifth apart. */
+static size_t rounding(struct blob *blob)
 {
-    atomic_fetch_add_explicit(&bytes_alive, (uint64_t)more - (uint64_t)less, memory_order_relaxed);
+    return malloc_usable_size(blob) - sizeof *blob - blob->capacity;
+}
+
+static void account_new(struct blob *blob)
+{
+    atomic_fetch_add_explicit(&bytes_alive, sizeof *blob + blob->capacity, memory_order_relaxed);
+    atomic_fetch_add_explicit(&bytes_rounding, rounding(blob), memory_order_relaxed);
+}
+
+static void account_gone(struct blob *blob)
+{
+    atomic_fetch_sub_explicit(&bytes_alive, sizeof *blob + blob->capacity, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&bytes_rounding, rounding(blob), memory_order_relaxed);
 }
 
 struct blob *blob_new(size_t capacity)
@@ -22,7 +37,7 @@ struct blob *blob_new(size_t capacity)
         return NULL;
     atomic_init(&blob->pins, 1);
     blob->capacity = capacity;
-    account(sizeof *blob + capacity, 0);
+    account_new(blob);
     return blob;
 }
 
@@ -44,26 +59,35 @@ void blob_unpin(struct blob **blob)
      * did with the bytes has happened before they are freed. */
     if (atomic_fetch_sub_explicit(&b->pins, 1, memory_order_acq_rel) != 1)
         return;
-    account(0, sizeof *b + b->capacity);
+    account_gone(b);
     free(b);
 }
 
 struct blob *blob_grow(struct blob *blob, size_t capacity)
 {
-    size_t before = blob->capacity;
     struct blob *grown;
 
     CHECK(atomic_load_explicit(&blob->pins, memory_order_relaxed) == 1);
-    if (capacity <= before)
+    if (capacity <= blob->capacity)
         return blob;
-    if (capacity > SIZE_MAX - sizeof *blob || (grown = realloc(blob, sizeof *blob + capacity)) == NULL)
+    if (capacity > SIZE_MAX - sizeof *blob)
         return NULL;
+    account_gone(blob);
+    if ((grown = realloc(blob, sizeof *blob + capacity)) == NULL) {
+        account_new(blob);
+        return NULL;
+    }
     grown->capacity = capacity;
-    account(capacity, before);
+    account_new(grown);
     return grown;
 }
 
 uint64_t blob_bytes_total(void)
 {
     return atomic_load_explicit(&bytes_alive, memory_order_relaxed);
+}
+
+uint64_t blob_bytes_rounding(void)
+{
+    return atomic_load_explicit(&bytes_rounding, memory_order_relaxed);
 }

@@ -26,5 +26,7 @@ void blob_unpin(struct blob **blob);
 struct blob *blob_grow(struct blob *blob, size_t capacity);
 /* Heap bytes of all blobs alive in the process. */
 uint64_t blob_bytes_total(void);
+/* What the allocator set aside for them beyond that by rounding up: address space that nobody touches. */
+uint64_t blob_bytes_rounding(void);
 
 #endif

@@ -148,7 +148,7 @@ static uint32_t work(struct shard *s)
     }
     uint32_t passed = c->source_at - from;
     for (uint32_t i = 0; i < n; i++) {
-        struct found f = shard_at(s, index_find_ref(&s->index, batch[i].hash, batch[i].ref));
+        struct found f = shard_at(s, index_find_ref(&s->index, batch[i].hash, batch[i].ref), batch[i].hash);
         CHECK(f.ref == batch[i].ref);
         if (item_has_expiry(&f.shape) && !is_before(s->now, shard_expires(s, &f))) {
             s->stats.expired++;

@@ -21,7 +21,7 @@ static struct found find_for(struct store_edit *e)
         return f;
     }
     uint64_t shape = atomic_load_explicit(&s->index.shape, memory_order_relaxed);
-    return shard_at(s, (struct index_place){home_bucket(s, shape, e->key.hash), e->slot});
+    return shard_at(s, (struct index_place){home_bucket(s, shape, e->key.hash), e->slot}, e->key.hash);
 }
 
 /* Makes the edit's public fields say what f is. */
@@ -194,21 +194,20 @@ static void put_over(struct shard *s, const struct found *f, item_ref ref, const
     uint64_t old_weight = shard_weight_of(f);
     bool was_tracked = shard_tracks(s, &f->shape);
     unsigned queue = s->log.segments[segment_of(&s->log, ref)].queue;
-    uint64_t hash = shard_hash_of(s, ref);
     bool is_blob = word0_flags(f->shape.word0) & ITEM_BLOB;
     struct item_blob blob = {0};
 
     if (is_blob)
         blob = item_blob_of(f);
     index_replace(&s->index, f->place, ref);
-    now = shard_at(s, f->place);
+    now = shard_at(s, f->place, f->hash);
     bool is_tracked = shard_tracks(s, &now.shape);
     evict_id id = s->type != NULL && s->type->linked ? f->place.id : ref;
     unsigned old_queue = s->log.segments[segment_of(&s->log, old.ref)].queue;
     if (was_tracked && is_tracked && old_queue != queue) {
         /* Room was made for it in one queue, and that moved the old value to another. */
-        s->type->gone(s->policy, id, hash, (uint32_t)old_weight, old_queue, EVICT_REMOVED);
-        s->type->admitted(s->policy, id, hash, (uint32_t)weight, queue);
+        s->type->gone(s->policy, id, f->hash, (uint32_t)old_weight, old_queue, EVICT_REMOVED);
+        s->type->admitted(s->policy, id, f->hash, (uint32_t)weight, queue);
     } else if (was_tracked && is_tracked) {
         if (weight != old_weight && s->type->resized != NULL)
             s->type->resized(s->policy, id, (uint32_t)old_weight, (uint32_t)weight, queue);
@@ -216,11 +215,11 @@ static void put_over(struct shard *s, const struct found *f, item_ref ref, const
             s->type->expiry_changed(s->policy, id);
         touch(s, &now);
     } else if (was_tracked) {
-        s->type->gone(s->policy, id, hash, (uint32_t)old_weight, queue, EVICT_REMOVED);
+        s->type->gone(s->policy, id, f->hash, (uint32_t)old_weight, queue, EVICT_REMOVED);
         if (s->type->linked)
             s->host.nodes[id] = 0;
     } else if (is_tracked) {
-        s->type->admitted(s->policy, id, hash, (uint32_t)weight, queue);
+        s->type->admitted(s->policy, id, f->hash, (uint32_t)weight, queue);
     }
     racy_store32(old.item, old.shape.word0 | (uint32_t)ITEM_DEAD << 25);
     segment_died(&s->log, old.ref, old.shape.size);

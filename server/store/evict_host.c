@@ -12,7 +12,9 @@ slot_id shard_slot_of_id(struct shard *s, evict_id id, struct found *f)
 {
     item_ref ref = by_slot(s) ? index_ref(&s->index, id) : id;
 
-    *f = shard_at(s, index_find_ref(&s->index, shard_hash_of(s, ref), ref));
+    uint64_t hash = shard_hash_of(s, ref);
+
+    *f = shard_at(s, index_find_ref(&s->index, hash, ref), hash);
     return f->place.id;
 }
 

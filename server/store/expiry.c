@@ -86,7 +86,8 @@ bool expiry_step(struct shard *s, uint32_t items)
             n++;
         }
         for (uint32_t i = 0; i < n; i++) {
-            struct found f = shard_at(s, index_find_ref(&s->index, batch[i].hash, batch[i].ref));
+            struct found f =
+                shard_at(s, index_find_ref(&s->index, batch[i].hash, batch[i].ref), batch[i].hash);
             w->freed++;
             s->stats.expired++;
             shard_drop(s, &f, EVICT_REMOVED);

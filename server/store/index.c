@@ -11,6 +11,8 @@ enum {
      * costs second cache lines: 10.5 keeps the average look-up under 1.2 lines
      * and the index under 9 bytes per item (see docs/ARCHITECTURE.md). */
     FILL_TENTHS = 105,
+    /* It shrinks below this. Both ways go one bucket at a time, so the gap need not be wide. */
+    EMPTY_TENTHS = FILL_TENTHS * 8 / 10,
 };
 
 static void *reserve(size_t bytes)
@@ -31,7 +33,8 @@ bool index_init(struct index *ix, slot_moved *moved, hash_of_ref *hash_of, prefe
         return false;
     }
     madvise(ix->buckets, REGION, MADV_HUGEPAGE);
-    ix->overflow_used = 1;
+    ix->overflow_used = ix->overflow_backed = 1;
+    ix->backed = BUCKETS_AT_START;
     ix->moved = moved;
     ix->hash_of = hash_of;
     ix->prefetch = prefetch;
@@ -56,21 +59,41 @@ static uint32_t buckets_now(const struct index *ix)
 
 uint64_t index_bytes(const struct index *ix)
 {
-    return ((uint64_t)buckets_now(ix) + ix->overflow_used) * sizeof(struct bucket);
+    return ((uint64_t)ix->backed + ix->overflow_backed) * sizeof(struct bucket);
+}
+
+/* The next generation begins: a version that starts over at 0 in memory given
+ * back is not to be mistaken for the same version before. */
+static void new_generation(struct index *ix, uint32_t buckets)
+{
+    uint64_t shape = atomic_load_explicit(&ix->shape, memory_order_relaxed);
+
+    atomic_store_explicit(&ix->shape, (((shape >> 32) + 1) << 32) | buckets, memory_order_seq_cst);
+    racy_fence_release();
+}
+
+uint32_t index_trim(struct index *ix, uint32_t *first)
+{
+    enum { GRAIN = 4096 / sizeof(struct bucket), AT_ONCE = 64 * GRAIN };
+    uint32_t n = (buckets_now(ix) + GRAIN - 1) / GRAIN * GRAIN;
+
+    if (ix->backed < n + GRAIN)
+        return 0;
+    *first = ix->backed - n > AT_ONCE ? (ix->backed - AT_ONCE) / GRAIN * GRAIN : n;
+    uint32_t count = ix->backed - *first;
+    new_generation(ix, buckets_now(ix));
+    madvise(ix->buckets + *first, (size_t)count * sizeof(struct bucket), MADV_DONTNEED);
+    ix->backed = *first;
+    return count;
 }
 
 void index_clear(struct index *ix)
 {
-    uint64_t shape = atomic_load_explicit(&ix->shape, memory_order_relaxed);
-    uint64_t next = (((shape >> 32) + 1) << 32) | BUCKETS_AT_START;
-
-    /* The new generation is published before versions start over at 0, so a
-     * reader that sees an old version come round again sees this change too. */
-    atomic_store_explicit(&ix->shape, next, memory_order_seq_cst);
-    racy_fence_release();
-    madvise(ix->buckets, (size_t)shape_buckets(shape) * sizeof(struct bucket), MADV_DONTNEED);
-    madvise(ix->overflow, (size_t)ix->overflow_used * sizeof(struct bucket), MADV_DONTNEED);
-    ix->overflow_used = 1;
+    new_generation(ix, BUCKETS_AT_START);
+    madvise(ix->buckets, (size_t)ix->backed * sizeof(struct bucket), MADV_DONTNEED);
+    ix->backed = BUCKETS_AT_START;
+    madvise(ix->overflow, (size_t)ix->overflow_backed * sizeof(struct bucket), MADV_DONTNEED);
+    ix->overflow_used = ix->overflow_backed = 1;
     ix->overflow_free = 0;
     ix->overflow_live = 0;
     ix->items = 0;
@@ -175,16 +198,41 @@ static void slot_clear(struct bucket *b, unsigned slot)
 
 /* ---- overflow buckets ---- */
 
+static void free_list_add(struct index *ix, uint32_t number)
+{
+    struct bucket *b = &ix->overflow[number];
+
+    racy_store32(&b->refs[0], ix->overflow_free);
+    racy_store32(&b->refs[1], 0);
+    if (ix->overflow_free != 0)
+        racy_store32(&ix->overflow[ix->overflow_free].refs[1], number);
+    ix->overflow_free = number;
+}
+
+static void free_list_take(struct index *ix, uint32_t number)
+{
+    uint32_t next = ix->overflow[number].refs[0], previous = ix->overflow[number].refs[1];
+
+    if (previous != 0)
+        racy_store32(&ix->overflow[previous].refs[0], next);
+    else
+        ix->overflow_free = next;
+    if (next != 0)
+        racy_store32(&ix->overflow[next].refs[1], previous);
+}
+
 static struct bucket *overflow_new(struct index *ix)
 {
     uint32_t number = ix->overflow_free;
 
     if (number != 0)
-        ix->overflow_free = ix->overflow[number].refs[0];
+        free_list_take(ix, number);
     else if (ix->overflow_used < INDEX_BUCKETS_MAX)
         number = ix->overflow_used++;
     else
         return NULL;
+    if (ix->overflow_used > ix->overflow_backed)
+        ix->overflow_backed = ix->overflow_used;
     struct bucket *b = &ix->overflow[number];
     for (unsigned i = 0; i < BUCKET_SLOTS; i++)
         slot_clear(b, i);
@@ -196,9 +244,58 @@ static struct bucket *overflow_new(struct index *ix)
 static void overflow_drop(struct index *ix, struct bucket *b)
 {
     racy_store8(&b->chain, 0);
-    racy_store32(&b->refs[0], ix->overflow_free);
-    ix->overflow_free = (uint32_t)(b - ix->overflow);
+    free_list_add(ix, (uint32_t)(b - ix->overflow));
     ix->overflow_live--;
+}
+
+/* Moves the overflow bucket with the highest number, which is in use, to a free lower one. */
+static void overflow_lower(struct index *ix, struct bucket *top)
+{
+    unsigned any_item = (unsigned)__builtin_ctz(~bucket_match(top, 0) & bucket_items_mask(top));
+    struct bucket *home = home_of(ix, ix->hash_of(ix->arg, top->refs[any_item]));
+    struct bucket *before = home, *to;
+
+    while (bucket_next(ix, before) != top) {
+        before = bucket_next(ix, before);
+        CHECK(before != NULL);
+    }
+    bucket_write_begin(home);
+    to = overflow_new(ix);
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        bool item = (bucket_items_mask(top) >> i & 1) && top->tags[i] != 0;
+        slot_put(to, i, slot_get(top, i));
+        if (item)
+            ix->moved(ix->arg, id_of(ix, top, i), id_of(ix, to, i));
+    }
+    racy_store8(&to->chain, top->chain);
+    racy_store32(&before->refs[BUCKET_LINK_SLOT], (uint32_t)(to - ix->overflow));
+    bucket_write_end(home);
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+        slot_clear(top, i);
+    overflow_drop(ix, top);
+}
+
+bool index_trim_overflow(struct index *ix)
+{
+    enum { AT_ONCE = 32, GRAIN = 4096 / sizeof(struct bucket) };
+    uint32_t wanted = ix->overflow_live + ix->overflow_live / 8 + GRAIN;
+
+    for (unsigned i = 0; i < AT_ONCE && ix->overflow_used > wanted; i++) {
+        uint32_t number = ix->overflow_used - 1;
+        struct bucket *top = &ix->overflow[number];
+        if ((~bucket_match(top, 0) & bucket_items_mask(top)) != 0)
+            overflow_lower(ix, top);
+        free_list_take(ix, number);
+        ix->overflow_used--;
+    }
+    uint32_t keep = (ix->overflow_used + GRAIN - 1) / GRAIN * GRAIN;
+    if (keep + GRAIN <= ix->overflow_backed) {
+        new_generation(ix, buckets_now(ix));
+        madvise(ix->overflow + keep, (size_t)(ix->overflow_backed - keep) * sizeof(struct bucket),
+                MADV_DONTNEED);
+        ix->overflow_backed = keep;
+    }
+    return ix->overflow_used > wanted;
 }
 
 /* Puts content into the chain of `home`, whose version is odd. Where it went, or 0. */
@@ -300,8 +397,41 @@ static void split(struct index *ix)
             break;
     }
     atomic_store_explicit(&ix->shape, shape + 1, memory_order_release);
+    if (n + 1 > ix->backed)
+        ix->backed = n + 1;
     bucket_write_end(to);
     bucket_write_end(from);
+}
+
+/* The reverse of a split: the last bucket's items go back to where it was split
+ * from. Tags stay right, so no item is looked at. */
+static void merge(struct index *ix)
+{
+    uint64_t shape = atomic_load_explicit(&ix->shape, memory_order_relaxed);
+    uint32_t last = shape_buckets(shape) - 1;
+    uint32_t level = 1u << (31 - __builtin_clz(last));
+    struct bucket *from = &ix->buckets[last], *to = &ix->buckets[last - level];
+
+    bucket_write_begin(to);
+    bucket_write_begin(from);
+    for (struct bucket *b = from, *next; b != NULL; b = next) {
+        next = bucket_next(ix, b);
+        uint32_t used = ~bucket_match(b, 0) & bucket_items_mask(b);
+        for (; used != 0; used &= used - 1) {
+            unsigned slot = (unsigned)__builtin_ctz(used);
+            slot_id into = chain_add(ix, to, slot_get(b, slot));
+            CHECK(into != 0); /* it has at most as many overflow buckets to ask for as it gives back */
+            ix->moved(ix->arg, id_of(ix, b, slot), into);
+            slot_clear(b, slot);
+        }
+        if (b != from)
+            overflow_drop(ix, b);
+    }
+    slot_clear(from, BUCKET_LINK_SLOT);
+    racy_store8(&from->chain, 0);
+    atomic_store_explicit(&ix->shape, shape - 1, memory_order_release);
+    bucket_write_end(from);
+    bucket_write_end(to);
 }
 
 slot_id index_insert(struct index *ix, uint64_t hash, item_ref ref)
@@ -334,6 +464,9 @@ void index_remove(struct index *ix, struct index_place place)
     chain_take(ix, place.home, index_bucket(ix, place.id), slot_of(place.id));
     bucket_write_end(place.home);
     ix->items--;
+    uint32_t n = buckets_now(ix);
+    if (ix->items * 10 < (uint64_t)n * EMPTY_TENTHS && n > BUCKETS_AT_START)
+        merge(ix);
 }
 
 void index_set_hits(struct index *ix, slot_id id, unsigned hits)

@@ -17,7 +17,7 @@
  *
  * Growth is linear hashing (Litwin, VLDB 1980): one bucket is split per few
  * inserts, in a reserved range of addresses, so there is no rehash pause and
- * no moment with two tables.
+ * no moment with two tables. It shrinks the same way when half of it would do.
  *
  * Writers hold the shard's lock. A slot is named by bucket number * 11 + slot
  * + 1, which is also the evict_id of linked policies. */
@@ -61,8 +61,10 @@ struct index {
     _Atomic uint64_t shape;
     struct bucket *buckets;  /* reserved for INDEX_BUCKETS_MAX */
     struct bucket *overflow; /* likewise; number 0 is never used */
+    uint32_t backed;         /* buckets that have memory: what is in use, and what was before it shrank */
     uint32_t overflow_used;  /* high-water mark, number 0 included */
-    uint32_t overflow_free;  /* head of a list through refs[0] */
+    uint32_t overflow_backed;
+    uint32_t overflow_free; /* head of a list through refs[0] (next) and refs[1] (previous) */
     uint32_t overflow_live;
     uint64_t items;
     slot_moved *moved;
@@ -76,6 +78,11 @@ bool index_init(struct index *ix, slot_moved *moved, hash_of_ref *hash_of, prefe
 void index_destroy(struct index *ix);
 /* Bytes that are backed by memory. */
 uint64_t index_bytes(const struct index *ix);
+/* Gives memory that shrinking left over back to the system, at most about a
+ * quarter MiB a call. Returns buckets given back; *first is the first of them. */
+uint32_t index_trim(struct index *ix, uint32_t *first);
+/* The same for overflow buckets, which are first moved together. True while there is more to do. */
+bool index_trim_overflow(struct index *ix);
 /* Forgets everything and gives the memory back; readers in flight will miss or retry. */
 void index_clear(struct index *ix);
 

@@ -132,9 +132,9 @@ uint64_t shard_hash_of(const struct shard *s, item_ref ref)
     return XXH3_64bits_withSeed(item + shape.key_at, shape.key_len, s->seed);
 }
 
-struct found shard_at(struct shard *s, struct index_place place)
+struct found shard_at(struct shard *s, struct index_place place, uint64_t hash)
 {
-    struct found f = {.place = place};
+    struct found f = {.hash = hash, .place = place};
 
     if (place.id == 0)
         return f;
@@ -144,9 +144,14 @@ struct found shard_at(struct shard *s, struct index_place place)
     return f;
 }
 
+struct found shard_at_slot(struct shard *s, slot_id id)
+{
+    return shard_at(s, (struct index_place){NULL, id}, shard_hash_of(s, index_ref(&s->index, id)));
+}
+
 struct found shard_find(struct shard *s, const struct key *key)
 {
-    return shard_at(s, index_find_key(&s->index, key, s->log.arena));
+    return shard_at(s, index_find_key(&s->index, key, s->log.arena), key->hash);
 }
 
 instant shard_expires(const struct shard *s, const struct found *f)
@@ -189,8 +194,7 @@ void shard_drop(struct shard *s, const struct found *f, enum evict_reason why)
     if (shard_tracks(s, &f->shape)) {
         evict_id id = s->type->linked ? f->place.id : f->ref;
         unsigned queue = s->log.segments[segment_of(&s->log, f->ref)].queue;
-        uint64_t hash = shard_hash_of(s, f->ref);
-        s->type->gone(s->policy, id, hash, (uint32_t)weight, queue, why);
+        s->type->gone(s->policy, id, f->hash, (uint32_t)weight, queue, why);
         if (s->type->linked)
             s->host.nodes[f->place.id] = 0;
     }
@@ -267,12 +271,17 @@ item_ref shard_append(struct shard *s, unsigned queue, uint32_t size)
     item_ref ref;
 
     compact_step(s, size);
+    uint32_t newest = s->log.queues[queue].newest;
     while ((ref = segment_append(&s->log, queue, size, s->now, SPARE)) == 0) {
         shard_refresh_budget(s);
         if (s->log.in_use + SPARE < s->log.limit)
             continue;
         if (!compact_one(s) && !shard_evict_one(s))
             return 0;
+    }
+    if (s->log.queues[queue].newest != newest) { /* once a segment: keep the arithmetic up to date */
+        (void)shard_trim_index(s);
+        shard_refresh_budget(s);
     }
     return ref;
 }
@@ -285,6 +294,22 @@ void shard_fit_segments(struct shard *s)
             return;
 }
 
+bool shard_trim_index(struct shard *s)
+{
+    uint32_t first = 0, count = index_trim(&s->index, &first);
+
+    if (count != 0 && s->host.nodes != NULL) {
+        /* Their nodes are not used either; whole pages of them go back. */
+        uintptr_t from = (uintptr_t)(s->host.nodes + (size_t)first * BUCKET_SLOTS + 1);
+        uintptr_t to = (uintptr_t)(s->host.nodes + ((size_t)first + count) * BUCKET_SLOTS + 1);
+        from = (from + 4095) & ~(uintptr_t)4095;
+        to &= ~(uintptr_t)4095;
+        if (from < to)
+            madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    return index_trim_overflow(&s->index) || count != 0;
+}
+
 void shard_drain_touches(struct shard *s, struct touch_ring *ring)
 {
     uint32_t count = ring->count;
@@ -295,7 +320,7 @@ void shard_drain_touches(struct shard *s, struct touch_ring *ring)
     for (uint32_t i = 0; i < count; i++) {
         const struct touch *t = &ring->touches[i];
         uint64_t hash = (uint64_t)t->tag << 32 | t->hash_low;
-        struct found f = shard_at(s, index_find_ref(&s->index, hash, t->ref));
+        struct found f = shard_at(s, index_find_ref(&s->index, hash, t->ref), hash);
         if (f.ref != 0 && shard_tracks(s, &f.shape))
             s->type->touched(s->policy, f.place.id);
     }
@@ -332,13 +357,12 @@ static void note_resident(void *arg, uint32_t id)
 
 static void admit(struct shard *s, slot_id id)
 {
-    struct found f = shard_at(s, (struct index_place){NULL, id});
+    struct found f = shard_at_slot(s, id);
 
     if (!shard_tracks(s, &f.shape))
         return;
     unsigned queue = s->log.segments[segment_of(&s->log, f.ref)].queue;
-    s->type->admitted(s->policy, s->type->linked ? id : f.ref, shard_hash_of(s, f.ref),
-                      (uint32_t)shard_weight_of(&f), queue);
+    s->type->admitted(s->policy, s->type->linked ? id : f.ref, f.hash, (uint32_t)shard_weight_of(&f), queue);
 }
 
 static bool reserve_nodes(struct shard *s)
@@ -439,8 +463,8 @@ struct tally {
 static void tally_slot(void *arg, slot_id id)
 {
     struct tally *t = arg;
-    struct found f = shard_at(t->s, (struct index_place){NULL, id});
-    struct index_place again = index_find_ref(&t->s->index, shard_hash_of(t->s, f.ref), f.ref);
+    struct found f = shard_at_slot(t->s, id);
+    struct index_place again = index_find_ref(&t->s->index, f.hash, f.ref);
 
     CHECK(again.id == id);
     CHECK(!(word0_flags(f.shape.word0) & ITEM_DEAD));

@@ -83,6 +83,7 @@ struct shard {
 
 /* An item and where it hangs. */
 struct found {
+    uint64_t hash;
     struct index_place place;
     item_ref ref; /* 0: not found */
     uint8_t *item;
@@ -100,7 +101,9 @@ void shard_flush(struct shard *s);
 void shard_check(struct shard *s);
 
 struct found shard_find(struct shard *s, const struct key *key);
-struct found shard_at(struct shard *s, struct index_place place);
+struct found shard_at(struct shard *s, struct index_place place, uint64_t hash);
+/* By slot alone; has no home bucket, so it can only be looked at. */
+struct found shard_at_slot(struct shard *s, slot_id id);
 uint64_t shard_hash_of(const struct shard *s, item_ref ref);
 instant shard_expires(const struct shard *s, const struct found *f);
 struct item_blob item_blob_of(const struct found *f);
@@ -119,6 +122,8 @@ bool shard_make_room(struct shard *s, uint64_t weight);
 item_ref shard_append(struct shard *s, unsigned queue, uint32_t size);
 /* Gives segments back until no more than the limit are in use, as far as possible. */
 void shard_fit_segments(struct shard *s);
+/* Gives a little of the memory that a shrunken index left over back. True if there was some. */
+bool shard_trim_index(struct shard *s);
 /* Tells the policy about hits that a worker collected. */
 void shard_drain_touches(struct shard *s, struct touch_ring *ring);
 

@@ -141,7 +141,7 @@ struct scan {
 static void scan_slot(void *arg, slot_id id)
 {
     struct scan *scan = arg;
-    struct found f = shard_at(scan->shard, (struct index_place){NULL, id});
+    struct found f = shard_at_slot(scan->shard, id);
     struct scan_item item = {
         .key = {f.item + f.shape.key_at, f.shape.key_len},
         .value = {f.item + f.shape.key_at + f.shape.key_len, f.shape.value_len},
@@ -211,6 +211,7 @@ static bool tend(struct shard *s, instant now)
     if (s->log.in_use + keep > s->log.limit)
         keep = s->log.limit > s->log.in_use ? s->log.limit - s->log.in_use : 0;
     more |= segment_trim(&s->log, keep, SEGMENTS_BACK) != 0;
+    more |= shard_trim_index(s);
     return more;
 }
 
@@ -286,6 +287,7 @@ void store_stats(struct store *store, struct store_stats *out)
         out->items += s->index.items;
         out->items_expiring += s->stats.items_expiring;
         out->value_bytes += s->weight;
+        out->capacity_bytes += s->capacity;
         out->segment_bytes += segment_bytes_held(&s->log);
         out->index_bytes += index_bytes(&s->index);
         if (s->policy != NULL)

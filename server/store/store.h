@@ -213,6 +213,7 @@ void store_set_item_max(struct store *store, uint64_t bytes);
 struct store_stats {
     uint64_t items, items_expiring; /* present now; the latter have an expiry */
     uint64_t value_bytes;           /* keys + values + headers of live items */
+    uint64_t capacity_bytes;        /* what value_bytes may grow to before somebody is evicted */
     uint64_t memory_bytes;          /* all that the store holds from the system */
     uint64_t segment_bytes, index_bytes, policy_bytes, blob_bytes;
     uint64_t evicted, expired, expired_bytes_pending;

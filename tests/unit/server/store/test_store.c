@@ -397,6 +397,42 @@ static void scan_misses_nothing_while_growing(void **state)
     }
 }
 
+/* The same while the table shrinks under the cursor. */
+static void scan_misses_nothing_while_shrinking(void **state)
+{
+    enum { ALL = 60000 };
+    static unsigned seen[KEYS];
+    (void)state;
+    struct rig *r = rig_new(UINT64_C(256) * MIB, EVICT_ALLKEYS, "lru", 1, 5);
+    char text[400];
+    struct store_edit e;
+    uint64_t cursor = 0;
+    uint32_t gone = 500;
+
+    memset(seen, 0, sizeof seen);
+    for (uint32_t k = 0; k < ALL; k++) {
+        struct key key = key_of(r, k, text);
+        store_edit_begin(r->store, r->local, &key, r->now, &e);
+        assert_int_equal(store_edit_put(&e, &(struct store_value){0}), STORE_OK);
+        store_edit_end(&e);
+    }
+    do {
+        cursor = store_scan(r->store, cursor, 10, r->now, count_visit, seen);
+        for (unsigned i = 0; i < 100 && gone < ALL; i++, gone++) {
+            struct key key = key_of(r, gone, text);
+            store_edit_begin(r->store, r->local, &key, r->now, &e);
+            assert_true(e.found);
+            store_edit_drop(&e);
+            store_edit_end(&e);
+        }
+        store_tick(r->store, 0, r->now, 100);
+    } while (cursor != 0);
+    for (uint32_t k = 0; k < 500; k++)
+        assert_true(seen[k] >= 1);
+    store_check(r->store);
+    rig_free(r);
+}
+
 /* A million items that expire together are gone within a second of ticks, and their memory too. */
 static void mass_expiry_returns_memory(void **state)
 {
@@ -418,7 +454,7 @@ static void mass_expiry_returns_memory(void **state)
     }
     store_stats(r->store, &stats);
     assert_int_equal(stats.items, N);
-    uint64_t before = stats.memory_bytes;
+    uint64_t before = stats.memory_bytes, index_before = stats.index_bytes;
     r->now.ms += 11999;
     while (store_tick(r->store, 0, r->now, 1000))
         ;
@@ -431,6 +467,7 @@ static void mass_expiry_returns_memory(void **state)
     assert_int_equal(stats.items, 0);
     assert_int_equal(stats.expired, N);
     assert_true(stats.memory_bytes < before / 3);
+    assert_true(stats.index_bytes < index_before / 2); /* the table shrank, too */
     store_check(r->store);
     rig_free(r);
 }
@@ -481,6 +518,7 @@ int main(void)
         cmocka_unit_test(never_lies_under_pressure),
         cmocka_unit_test(switches_policy_and_limit_without_dropping_what_fits),
         cmocka_unit_test(scan_misses_nothing_while_growing),
+        cmocka_unit_test(scan_misses_nothing_while_shrinking),
         cmocka_unit_test(mass_expiry_returns_memory),
         cmocka_unit_test(sizes_change_under_a_full_limit),
     };
