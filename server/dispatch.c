@@ -12,6 +12,7 @@
 #include "server/check.h"
 #include "server/command/command.h"
 #include "server/command/memcache.h"
+#include "server/memory.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -19,7 +20,8 @@ enum {
     BATCH = 32,
     WORDS_FIRST = 1024,
     WORDS_KEPT = 16 * 1024,
-    FULL_BYTES = 256 * 1024, /* of replies: time to send */
+    FULL_BYTES = 256 * 1024,      /* of replies: time to send */
+    HAND_OVER_BYTES = 256 * 1024, /* of a value: worth telling the store that it comes out of the heap */
 };
 
 struct entry {
@@ -319,7 +321,8 @@ static void run_memcache(struct exec *x, struct entry *e)
 }
 
 /* A blob may be kept for a value only if that value is most of it. */
-static struct blob *backing_for(const struct dispatch_input *in, const struct request *rq)
+static struct blob *backing_for(struct server *server, const struct dispatch_input *in,
+                                const struct request *rq)
 {
     size_t longest = rq->data.len;
 
@@ -329,7 +332,11 @@ static struct blob *backing_for(const struct dispatch_input *in, const struct re
         if (rq->argv[i].len > longest)
             longest = rq->argv[i].len;
     }
-    return longest >= in->blob->capacity / 4 * 3 ? in->blob : NULL;
+    if (longest < in->blob->capacity / 4 * 3)
+        return NULL;
+    if (longest >= HAND_OVER_BYTES)
+        memory_hand_over(server, longest);
+    return in->blob;
 }
 
 /* How many of the batch were executed. */
@@ -345,7 +352,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         struct entry *e = &b->entries[i++];
 
         x->first_key = e->key;
-        x->backing = backing_for(in, &e->request);
+        x->backing = backing_for(w->server, in, &e->request);
         if (s->dialect == DIALECT_MEMCACHE)
             run_memcache(x, e);
         else if (s->replies == REPLY_ON)

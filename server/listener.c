@@ -18,6 +18,7 @@
 
 enum {
     ACCEPTS_PER_TURN = 64,
+    LOG_MS = 1000,
     PAUSE_MS = 100, /* after accept() failed for want of something */
     ADDRESS_MAX = 160,
 };
@@ -29,7 +30,7 @@ struct listener {
     enum dialect dialect;
     int family;
     bool paused;
-    int64_t resume_ms;
+    int64_t resume_ms, next_log_ms;
     char *path; /* of a Unix socket, to be removed at the end */
     unsigned next_worker;
 };
@@ -110,9 +111,12 @@ static void pause_accepting(struct listener *l, int why)
 {
     struct worker *w = l->server->workers[0];
 
-    log_event(LOG_LEVEL_WARNING, "accept_failed",
-              "reason=\"%s\" pause_ms=%d: raise the limit of open files, or lower maxclients", strerror(why),
-              PAUSE_MS);
+    if (w->now.ms >= l->next_log_ms) {
+        l->next_log_ms = w->now.ms + LOG_MS;
+        log_event(LOG_LEVEL_WARNING, "accept_failed",
+                  "reason=\"%s\" pause_ms=%d: raise the limit of open files, or lower maxclients",
+                  strerror(why), PAUSE_MS);
+    }
     loop_change(w->loop, l->fd, 0, &l->source);
     l->paused = true;
     l->resume_ms = w->now.ms + PAUSE_MS;

@@ -10,6 +10,9 @@
 #ifdef CORRAL_JEMALLOC
 #include <jemalloc/jemalloc.h>
 
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x)  TEXT_OF_(x)
+
 /* jemalloc keeps figures per epoch; asking for a new one gathers them. */
 void memory_heap(struct memory_heap *out)
 {
@@ -29,7 +32,8 @@ void memory_heap(struct memory_heap *out)
 
 const char *memory_allocator(void)
 {
-    return "jemalloc-" JEMALLOC_VERSION;
+    return "jemalloc-" TEXT_OF(JEMALLOC_VERSION_MAJOR) "." TEXT_OF(JEMALLOC_VERSION_MINOR) "." TEXT_OF(
+        JEMALLOC_VERSION_BUGFIX);
 }
 #else
 #include <malloc.h>
@@ -49,10 +53,10 @@ const char *memory_allocator(void)
 }
 #endif
 
-/* What of the heap the store has counted already. */
+/* What of the heap the store has counted already, and what is only on paper. */
 static uint64_t heap_of_store(const struct store_stats *stats)
 {
-    return stats->blob_bytes + stats->policy_bytes;
+    return stats->blob_bytes + stats->policy_bytes + blob_bytes_rounding();
 }
 
 uint64_t server_rss(void)
@@ -79,6 +83,18 @@ static uint64_t minus(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
+static void tell_store(struct server *server, uint64_t other)
+{
+    atomic_store_explicit(&server->other_bytes, other, memory_order_relaxed);
+    store_set_other_bytes(server->store, other);
+}
+
+void memory_hand_over(struct server *server, uint64_t bytes)
+{
+    tell_store(server, minus(atomic_load_explicit(&server->other_bytes, memory_order_relaxed), bytes));
+}
+
+/* Of what is resident now, the part that neither the heap nor the store accounts for. */
 void memory_measure_base(struct server *server)
 {
     struct store_stats stats;
@@ -86,22 +102,25 @@ void memory_measure_base(struct server *server)
 
     memory_heap(&heap);
     store_stats(server->store, &stats);
-    server->base_bytes = minus(server_rss(), heap.active + minus(stats.memory_bytes, heap_of_store(&stats)));
+    server->base_bytes =
+        minus(server_rss(), minus(heap.resident, heap_of_store(&stats)) + stats.memory_bytes);
     memory_measure(server);
 }
 
+/* Pages that the allocator keeps for a while after a free are resident, so
+ * they count as used; the store need not make room for them, as they go by themselves. */
 void memory_measure(struct server *server)
 {
     struct store_stats stats;
     struct memory_heap heap;
-    uint64_t used;
+    uint64_t used, resident;
 
     memory_heap(&heap);
     store_stats(server->store, &stats);
-    heap.active = minus(heap.active, heap_of_store(&stats));
-    atomic_store_explicit(&server->heap_bytes, heap.active, memory_order_relaxed);
-    store_set_other_bytes(server->store, heap.active);
-    used = server->base_bytes + heap.active + stats.memory_bytes;
+    tell_store(server, minus(heap.active, heap_of_store(&stats)));
+    resident = minus(heap.resident, heap_of_store(&stats));
+    atomic_store_explicit(&server->heap_bytes, resident, memory_order_relaxed);
+    used = server->base_bytes + resident + stats.memory_bytes;
     if (used > atomic_load_explicit(&server->memory_peak, memory_order_relaxed))
         atomic_store_explicit(&server->memory_peak, used, memory_order_relaxed);
 }

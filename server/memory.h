@@ -15,6 +15,9 @@
 void memory_measure_base(struct server *server);
 /* Worker 0, now and then: the heap, the peak; tells the store. */
 void memory_measure(struct server *server);
+/* That much of the heap is about to become a value in the store. Told at once,
+ * or the store would count it twice until the next measurement, and evict for it. */
+void memory_hand_over(struct server *server, uint64_t bytes);
 
 /* Heap bytes in pages that are in use, and those the allocator keeps resident. */
 struct memory_heap {

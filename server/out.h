@@ -60,7 +60,8 @@ static inline void out_rollback(struct out *out, size_t mark)
  */
 void out_cut(struct out *out, size_t mark, size_t pins);
 
-/* Puts n bytes in at a mark, moving back what was written since, blobs included. */
+/* Puts n bytes in at a mark, moving back what was written since, blobs included; a blob at the very mark
+ * counts as since, so take no mark right behind one. */
 void out_insert(struct out *out, size_t mark, const void *data, size_t n);
 
 size_t out_pending(const struct out *out); /* bytes not yet sent, blobs included */

@@ -75,9 +75,10 @@ struct server {
     struct server_baseline baseline;
     uint64_t base_bytes; /* resident at the start, before there was any data */
     _Atomic uint64_t memory_peak;
-    _Atomic uint64_t heap_bytes; /* outside the store: connections, buffers; measured by worker 0 */
-    int64_t next_tick_ms;        /* worker 0's: see server_tick() */
-    _Atomic int64_t flush_at_ms; /* server_flush_at(); 0: none is waiting */
+    _Atomic uint64_t heap_bytes; /* resident, outside the store: connections, buffers; measured by worker 0 */
+    _Atomic uint64_t other_bytes; /* what the store was last told about the heap */
+    int64_t next_tick_ms;         /* worker 0's: see server_tick() */
+    _Atomic int64_t flush_at_ms;  /* server_flush_at(); 0: none is waiting */
 };
 
 /* Everything but its threads. Keeps a copy of *options, whose strings it takes over. NULL after saying why on

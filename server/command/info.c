@@ -147,6 +147,8 @@ static void info_memory(struct info *info)
     line(info, "used_memory_dataset_perc:%.2f%%", 100 * ratio(dataset, used));
     number(info, "used_memory_heap", atomic_load_explicit(&server->heap_bytes, memory_order_relaxed));
     number(info, "store_memory", s->memory_bytes);
+    number(info, "store_live", s->value_bytes);
+    number(info, "store_capacity", s->capacity_bytes);
     number(info, "store_segments", s->segment_bytes);
     number(info, "store_index", s->index_bytes);
     number(info, "store_policy", s->policy_bytes);
