@@ -145,11 +145,18 @@ static void make_run_id(char run_id[41])
         snprintf(run_id + 2 * i, 3, "%02x", dice[i]);
 }
 
+/* Redis's 0 is "no limit", and there is none beyond the machine's own. */
+static uint64_t memory_limit(const struct options *o)
+{
+    return o->maxmemory != 0 ? o->maxmemory
+                             : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static bool open_store(struct server *server, unsigned workers, char *err, size_t err_len)
 {
     const struct options *o = &server->options;
     struct store_config config = {
-        .memory_max = o->maxmemory, .item_max = o->max_item_size, .workers = workers};
+        .memory_max = memory_limit(o), .item_max = o->max_item_size, .workers = workers};
 
     if (getrandom(&config.seed, sizeof config.seed, 0) != sizeof config.seed)
         config.seed = (uint64_t)clock_now_us();
@@ -465,7 +472,7 @@ const char *server_apply_option(struct server *server, const char *name)
     struct options *o = &server->options;
 
     if (strcmp(name, "maxmemory") == 0)
-        return store_set_memory_max(server->store, o->maxmemory)
+        return store_set_memory_max(server->store, memory_limit(o))
                    ? NULL
                    : "too small or too large for the shards this process started with; restart with the new "
                      "maxmemory";

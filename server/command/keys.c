@@ -239,7 +239,8 @@ static void list_key(void *arg, const struct scan_item *item)
 {
     struct listing *list = arg;
 
-    if (list->no_type || !state_shows(item->state) || (!list->any_name && !glob_matches(list->pattern, item->key)))
+    if (list->no_type || !state_shows(item->state) ||
+        (!list->any_name && !glob_matches(list->pattern, item->key)))
         return;
     reply_bulk(list->x, item->key);
     list->listed++;

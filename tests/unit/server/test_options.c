@@ -158,7 +158,7 @@ static void sizes_know_both_kinds_of_units(void **state)
     expect_refused("maxmemory", "mb", "argument must be a memory value");
     expect_refused("maxmemory", "99999999999999999999", "argument must be a memory value");
     expect_refused("maxmemory", "18446744073709551615gb", "argument must be a memory value");
-    expect_refused("maxmemory", "1kb", "argument must be between 1048576 and 17592186044416 inclusive");
+    expect_refused("maxmemory", "20000gb", "argument must be between 0 and 17592186044416 inclusive");
 }
 
 static void bad_values_are_refused_and_change_nothing(void **state)
