@@ -15,7 +15,7 @@
 
 enum {
     LOW_WATER = 3,     /* free segments below which a run is begun */
-    BATCH = 16,        /* items whose buckets are fetched together */
+    BATCH = 32,        /* items whose buckets are fetched together */
     RUN_MAX_EARLY = 48 /* longer runs are only begun when nothing else helps */
 };
 

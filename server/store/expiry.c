@@ -10,7 +10,7 @@
  * about is less than 1/32 of a segment's items per wait. */
 #include "server/store/shard.h"
 
-enum { GAP_MIN_MS = 250, GAP_MAX_MS = 8000, WORTH_FRACTION = 32, BATCH = 16 };
+enum { GAP_MIN_MS = 250, GAP_MAX_MS = 8000, WORTH_FRACTION = 32, BATCH = 32 };
 
 /* Finds a segment that is due and starts walking it. False when none is. */
 static bool find_due(struct shard *s)

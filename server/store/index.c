@@ -278,7 +278,7 @@ static void overflow_lower(struct index *ix, struct bucket *top)
 bool index_trim_overflow(struct index *ix)
 {
     enum { AT_ONCE = 32, GRAIN = 4096 / sizeof(struct bucket) };
-    uint32_t wanted = ix->overflow_live + ix->overflow_live / 8 + GRAIN;
+    uint32_t wanted = 2 * ix->overflow_live + GRAIN; /* what is shrinking fast may soon need no moving */
 
     for (unsigned i = 0; i < AT_ONCE && ix->overflow_used > wanted; i++) {
         uint32_t number = ix->overflow_used - 1;

@@ -185,6 +185,17 @@ struct index_place index_find_ref(const struct index *ix, uint64_t hash, item_re
 /* Finds the slot of a key among the items of `arena`. */
 struct index_place index_find_key(const struct index *ix, const struct key *key, const uint8_t *arena);
 
+/* The second of two prefetches before a change: the home bucket is there by now, its overflow bucket may not
+ * be. */
+static inline void index_prefetch_chain(const struct index *ix, uint64_t hash)
+{
+    const struct bucket *next = bucket_next(
+        ix, &ix->buckets[index_home(atomic_load_explicit(&ix->shape, memory_order_relaxed), hash)]);
+
+    if (next != NULL)
+        __builtin_prefetch(next);
+}
+
 /* Around any change that a reader of this bucket must not see half of. */
 static inline void bucket_write_begin(struct bucket *home)
 {
