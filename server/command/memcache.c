@@ -276,9 +276,9 @@ static bool touch(struct exec *x, const struct key *key, instant expires, bool *
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     found = edit.found;
-    if (found)
-        store_edit_touch(&edit);
     *refused = found && store_edit_expire(&edit, expires) != STORE_OK;
+    if (edit.found)
+        store_edit_touch(&edit);
     store_edit_end(&edit);
     counter_add(x->counters, mc_cmd_touch, 1);
     counter_add(x->counters, mc_touch_hits, found);
@@ -364,7 +364,8 @@ static const char *outcome_text(enum memcache_outcome outcome)
 
 static void store(struct exec *x, const struct request *rq, enum memcache_how how)
 {
-    struct memcache_put put = {.how = how, .data = rq->data, .backing = x->backing};
+    struct memcache_put put = {
+        .how = how, .key_len = rq->argv[1].len, .data = rq->data, .backing = x->backing};
     struct key key = exec_key(x, rq, 1);
     enum memcache_outcome outcome;
     struct memcache_store line;

@@ -139,7 +139,8 @@ static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit
 
 enum memcache_outcome memcache_put(struct exec *x, struct store_edit *edit, const struct memcache_put *put)
 {
-    enum memcache_outcome outcome = put_as_told(x, edit, put);
+    bool fits = put->key_len + put->data.len <= option_live(x->options, max_item_size);
+    enum memcache_outcome outcome = fits ? put_as_told(x, edit, put) : PUT_TOO_LARGE;
 
     counter_add(x->counters, mc_cmd_set, 1);
     if (outcome == PUT_TOO_LARGE)
@@ -208,13 +209,13 @@ enum memcache_sum memcache_add(struct store_edit *edit, bool up, uint64_t delta,
 {
     uint8_t digits[20];
     uint64_t number;
+    size_t len;
 
     if (edit->value.len > NUMBER_LEN_MAX || !number_in(edit->value, &number))
         return SUM_NOT_A_NUMBER;
     *result = sum_of(up, number, delta);
-    if (put_number(edit, (struct slice){digits, u64_to_text(digits, *result)}, cas_new) != STORE_OK)
-        return SUM_NO_MEMORY;
-    return SUM_DONE;
+    len = u64_to_text(digits, *result);
+    return put_number(edit, (struct slice){digits, len}, cas_new) == STORE_OK ? SUM_DONE : SUM_NO_MEMORY;
 }
 
 /* ---- reading ---- */

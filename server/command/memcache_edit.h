@@ -35,6 +35,7 @@ enum memcache_how { HOW_SET, HOW_ADD, HOW_REPLACE, HOW_APPEND, HOW_PREPEND, HOW_
 
 struct memcache_put {
     enum memcache_how how;
+    size_t key_len;
     struct slice data;
     struct blob *backing;
     uint32_t flags;

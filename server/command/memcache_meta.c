@@ -116,6 +116,8 @@ struct mg_marks {
     bool made; /* by N, just now */
     bool won;
     bool expire_later; /* T lies in the past: the value goes out first */
+    bool peeked;       /* it was looked at before: that look does not count as a fetch */
+    bool fetched;
     uint8_t state;
     instant expires;
     uint64_t cas;
@@ -126,7 +128,6 @@ struct mg_view {
     struct mg_marks marks;
     size_t len;
     uint32_t flags;
-    bool fetched;
     bool key_binary;
     bool with_value;
 };
@@ -157,7 +158,7 @@ static uint8_t *put_mg_flags(uint8_t *p, const struct exec *x, const struct meta
          * all there is), so this is always "just now": the one bound that holds
          * for every item. */
         case 'l': p = meta_put_u64(p, 'l', 0); break;
-        case 'h': p = meta_put_u64(p, 'h', view->fetched); break;
+        case 'h': p = meta_put_u64(p, 'h', view->marks.fetched); break;
         case 'T': expires = memcache_expiry(x->now, meta->exptime); break;
         case 'N': expires = view->marks.made ? memcache_expiry(x->now, meta->vivify) : expires; break;
         case 'O':
@@ -180,22 +181,21 @@ static uint8_t *put_mg_line(uint8_t *p, const struct exec *x, const struct meta_
     return put_mg_flags(p, x, meta, view);
 }
 
-/* `marks` is NULL when nothing was edited: then the peek is all there is to know. */
+/* `edited` is NULL when nothing was: then the peek is all there is to know. */
 static struct mg_view view_of(const struct meta_request *meta, const struct store_peek *peek,
-                              const struct mg_marks *marks)
+                              const struct mg_marks *edited)
 {
     struct mg_view view = {
-        .marks = {.state = peek->state, .expires = peek->expires, .cas = peek->cas},
+        .marks = {.state = peek->state, .fetched = peek->fetched, .expires = peek->expires, .cas = peek->cas},
         .len = peek->len,
         .flags = peek->flags,
-        .fetched = peek->fetched,
         .key_binary = peek->key_binary,
         /* C: only if it is another one than the client has */
         .with_value = meta->want_value && !(meta->has_cas && peek->cas != 0 && meta->cas == peek->cas),
     };
 
-    if (marks != NULL) {
-        view.marks = *marks;
+    if (edited != NULL) {
+        view.marks = *edited;
         if (peek->cas != 0)
             view.marks.cas = peek->cas;
     }
@@ -236,9 +236,10 @@ static bool needs_edit(const struct exec *x, const struct meta_request *meta, co
     return may_win(x, meta, peek->state, peek->expires) || (peek->cas == 0 && wants(meta, 'c'));
 }
 
-/* Answers a hit; a miss is only reported, as N may change it. */
+/* Answers a hit; a miss is only reported, as N may change it. Unless the edit
+ * has been, it may turn out to be needed. */
 static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta, const struct key *key,
-                                const struct mg_marks *marks)
+                                struct mg_marks *marks, bool edited)
 {
     size_t mark = out_mark(x->out);
     struct store_peek peek;
@@ -252,12 +253,14 @@ static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta,
             counter_add(x->counters, expired_on_read, peek.expired);
             return MG_MISS;
         }
-        if (marks == NULL && needs_edit(x, meta, &peek)) {
+        if (!edited && needs_edit(x, meta, &peek)) {
+            marks->peeked = true;
+            marks->fetched = peek.fetched;
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
             return MG_EDIT_FIRST;
         }
-        view = view_of(meta, &peek, marks);
+        view = view_of(meta, &peek, edited ? marks : NULL);
         if (status == PEEK_BLOB) {
             put_mg_blob(x, meta, &view, &peek);
             return MG_HIT;
@@ -290,6 +293,8 @@ static void change_found(struct exec *x, const struct meta_request *meta, struct
 {
     instant expires = expiry_after(x, meta, edit->expires, false);
 
+    if (!marks->peeked)
+        marks->fetched = edit->fetched;
     marks->state = edit->state;
     marks->expires = edit->expires;
     marks->won = may_win(x, meta, edit->state, expiry_until(x, meta, edit->expires, false, 'R'));
@@ -328,21 +333,20 @@ static void expire_now(struct exec *x, const struct key *key)
     store_edit_end(&edit);
 }
 
-static bool edit_and_answer_mg(struct exec *x, const struct meta_request *meta, const struct key *key)
+static bool edit_and_answer_mg(struct exec *x, const struct meta_request *meta, const struct key *key,
+                               struct mg_marks *marks)
 {
-    struct mg_marks marks = {0};
-
-    if (!edit_mg(x, meta, key, &marks))
+    if (!edit_mg(x, meta, key, marks))
         return false;
-    if (answer_mg(x, meta, key, &marks) == MG_MISS) {
+    if (answer_mg(x, meta, key, marks, true) == MG_MISS) {
         struct mg_view view = {
-            .marks = marks, .key_binary = meta->key_binary, .with_value = meta->want_value};
+            .marks = *marks, .key_binary = meta->key_binary, .with_value = meta->want_value};
 
-        if (!marks.made) /* somebody removed it this very moment */
+        if (!marks->made) /* somebody removed it this very moment */
             return false;
         put_mg(x, meta, &view, nothing.data); /* N gave it no time at all */
     }
-    if (marks.expire_later)
+    if (marks->expire_later)
         expire_now(x, key);
     return true;
 }
@@ -367,6 +371,7 @@ void mc_mg(struct exec *x, struct request *rq)
 {
     enum mg_answer answer = MG_EDIT_FIRST;
     uint8_t key_room[META_KEY_ROOM];
+    struct mg_marks marks = {0};
     struct meta_request meta;
     struct key key;
     bool hit;
@@ -375,9 +380,9 @@ void mc_mg(struct exec *x, struct request *rq)
         return;
     key = key_of(x, rq, &meta);
     if (!meta.has_exptime)
-        answer = answer_mg(x, &meta, &key, NULL);
+        answer = answer_mg(x, &meta, &key, &marks, false);
     if (answer == MG_EDIT_FIRST || (answer == MG_MISS && meta.has_vivify))
-        hit = edit_and_answer_mg(x, &meta, &key);
+        hit = edit_and_answer_mg(x, &meta, &key, &marks);
     else
         hit = answer == MG_HIT;
     if (!hit && !meta.quiet)
@@ -406,6 +411,7 @@ static struct memcache_put put_of(const struct exec *x, const struct request *rq
 
     return (struct memcache_put){
         .how = how,
+        .key_len = meta->key.len,
         .data = rq->data,
         .backing = x->backing,
         .flags = meta->client_flags,
@@ -510,6 +516,7 @@ static void mark_stale(const struct exec *x, const struct meta_request *meta, st
         .cas = meta->cas_new,
     };
     enum store_status status = STORE_OK;
+    bool was_fetched = edit->fetched;
 
     if (edit->cas != 0 || meta->has_cas_new) {
         status = store_edit_put(edit, &value); /* for a new cas */
@@ -521,6 +528,8 @@ static void mark_stale(const struct exec *x, const struct meta_request *meta, st
     }
     if (status != STORE_OK)
         store_edit_drop(edit);
+    else if (was_fetched && edit->found)
+        store_edit_touch(edit);
 }
 
 static void delete_item(struct exec *x, const struct meta_request *meta, struct store_edit *edit)
@@ -683,13 +692,14 @@ void mc_ma(struct exec *x, struct request *rq)
 
 /* ---- me, mn ---- */
 
-/* Sizes are of key and value alone: what an item costs beside them is the
- * store's business. There are no slab classes; all items are in class 1. */
+/* A time to live is told below zero, as memcached has it. Sizes are of key and value alone: what an item
+ * costs beside them is the store's business. There are no slab classes; all items are in class 1. */
 static uint8_t *put_facts(uint8_t *p, const struct exec *x, const struct store_edit *edit, size_t key_len,
                           uint64_t cas)
 {
+    int64_t left = memcache_seconds_left(edit->expires, x->now);
     int n = snprintf((char *)p, 256, " exp=%lld la=0 cas=%llu fetch=%s cls=1 size=%zu",
-                     (long long)memcache_seconds_left(edit->expires, x->now), (unsigned long long)cas,
+                     (long long)(edit->expires.ms == 0 ? left : -left), (unsigned long long)cas,
                      edit->fetched ? "yes" : "no", key_len + edit->value.len);
 
     return p + n;

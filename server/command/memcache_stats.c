@@ -18,6 +18,7 @@
 enum {
     STAT_LINE_MAX = 256,
     MS = 1000,
+    SLAB_CLASS_MAX = 63,      /* memcached's; ours is 1 */
     DUMP_STEP = 512,          /* slots visited per step of a dump */
     DUMP_BYTES_MAX = 2 << 20, /* of one stats cachedump, as in memcached */
 };
@@ -355,8 +356,16 @@ static bool cachedump(struct exec *x, const struct request *rq)
     struct dump dump = {.x = x};
     uint64_t cursor = 0;
 
-    if (rq->argc < 4 || !slice_to_u64(rq->argv[2], &class) || !slice_to_u64(rq->argv[3], &limit)) {
+    if (rq->argc < 4) {
         reply_line(x, "CLIENT_ERROR bad command line");
+        return false;
+    }
+    if (!slice_to_u64(rq->argv[2], &class) || !slice_to_u64(rq->argv[3], &limit)) {
+        reply_line(x, MEMCACHE_BAD_LINE);
+        return false;
+    }
+    if (class > SLAB_CLASS_MAX) {
+        reply_line(x, "CLIENT_ERROR Illegal slab id");
         return false;
     }
     dump.left = class != 1 ? 0 : limit == 0 ? UINT64_MAX : limit;
