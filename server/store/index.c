@@ -1,9 +1,8 @@
 /* index.c - inserting, splitting and removing; see index.h for the layout. */
 #include "server/store/index.h"
 
-#include <sys/mman.h>
-
 #include "server/check.h"
+#include "server/store/pages.h"
 
 enum {
     BUCKETS_AT_START = 64,
@@ -15,19 +14,13 @@ enum {
     EMPTY_TENTHS = FILL_TENTHS * 8 / 10,
 };
 
-static void *reserve(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
 static const size_t REGION = (size_t)INDEX_BUCKETS_MAX * sizeof(struct bucket);
 
 bool index_init(struct index *ix, slot_moved *moved, hash_of_ref *hash_of, prefetch_ref *prefetch, void *arg)
 {
     memset(ix, 0, sizeof *ix);
-    ix->buckets = reserve(REGION);
-    ix->overflow = reserve(REGION);
+    ix->buckets = pages_reserve(REGION);
+    ix->overflow = pages_reserve(REGION);
     if (ix->buckets == NULL || ix->overflow == NULL) {
         index_destroy(ix);
         return false;
@@ -45,10 +38,8 @@ bool index_init(struct index *ix, slot_moved *moved, hash_of_ref *hash_of, prefe
 
 void index_destroy(struct index *ix)
 {
-    if (ix->buckets != NULL)
-        munmap(ix->buckets, REGION);
-    if (ix->overflow != NULL)
-        munmap(ix->overflow, REGION);
+    pages_release(ix->buckets, REGION);
+    pages_release(ix->overflow, REGION);
     ix->buckets = ix->overflow = NULL;
 }
 

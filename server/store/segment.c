@@ -1,19 +1,12 @@
 /* segment.c - opening, filling and freeing segments. */
 #include "server/store/segment.h"
 
-#include <sys/mman.h>
-
 #include "server/check.h"
+#include "server/store/pages.h"
 
 static const uint64_t ARENA_BYTES = UINT64_C(1) << 34; /* what 32-bit refs of 4 bytes reach */
 /* A reader that holds a recycled ref may look this far past the last item. */
 static const size_t ARENA_SLACK = 1 << 20;
-
-static void *reserve(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
 
 bool segment_log_init(struct segment_log *log, uint32_t segment_bytes)
 {
@@ -22,9 +15,9 @@ bool segment_log_init(struct segment_log *log, uint32_t segment_bytes)
     log->shift = (uint32_t)__builtin_ctz(segment_bytes);
     log->segments_max = (uint32_t)(ARENA_BYTES >> log->shift) - 1;
     log->fresh = 1;
-    log->arena = reserve(ARENA_BYTES + ARENA_SLACK);
-    log->segments = reserve((log->segments_max + 1) * sizeof *log->segments);
-    log->bases = reserve((log->segments_max + 1) * sizeof *log->bases);
+    log->arena = pages_reserve(ARENA_BYTES + ARENA_SLACK);
+    log->segments = pages_reserve((log->segments_max + 1) * sizeof *log->segments);
+    log->bases = pages_reserve((log->segments_max + 1) * sizeof *log->bases);
     if (log->arena == NULL || log->segments == NULL || log->bases == NULL) {
         segment_log_destroy(log);
         return false;
@@ -36,12 +29,9 @@ bool segment_log_init(struct segment_log *log, uint32_t segment_bytes)
 
 void segment_log_destroy(struct segment_log *log)
 {
-    if (log->arena != NULL)
-        munmap(log->arena, ARENA_BYTES + ARENA_SLACK);
-    if (log->segments != NULL)
-        munmap(log->segments, (log->segments_max + 1) * sizeof *log->segments);
-    if (log->bases != NULL)
-        munmap(log->bases, (log->segments_max + 1) * sizeof *log->bases);
+    pages_release(log->arena, ARENA_BYTES + ARENA_SLACK);
+    pages_release(log->segments, (log->segments_max + 1) * sizeof *log->segments);
+    pages_release(log->bases, (log->segments_max + 1) * sizeof *log->bases);
     log->arena = NULL;
     log->segments = NULL;
     log->bases = NULL;

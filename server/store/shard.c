@@ -1,12 +1,11 @@
 /* shard.c - what happens to an item inside one shard; see shard.h. */
 #include "server/store/shard.h"
 
-#include <sys/mman.h>
-
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "server/check.h"
+#include "server/store/pages.h"
 
 static void slot_has_moved(void *arg, slot_id from, slot_id to)
 {
@@ -71,8 +70,7 @@ void shard_destroy(struct shard *s)
         unpin_blobs(s);
     if (s->policy != NULL)
         s->type->destroy(s->policy);
-    if (s->host.nodes != NULL)
-        munmap(s->host.nodes, s->nodes_bytes);
+    pages_release(s->host.nodes, s->nodes_bytes);
     index_destroy(&s->index);
     segment_log_destroy(&s->log);
     pthread_mutex_destroy(&s->lock);
@@ -373,10 +371,9 @@ static bool reserve_nodes(struct shard *s)
         madvise(s->host.nodes, s->nodes_bytes, MADV_DONTNEED); /* reads as zero again */
         return true;
     }
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED)
+    s->host.nodes = pages_reserve(bytes);
+    if (s->host.nodes == NULL)
         return false;
-    s->host.nodes = p;
     s->nodes_bytes = bytes;
     return true;
 }
@@ -415,7 +412,7 @@ bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evic
             admit(s, h.ids[i]);
     free(h.ids);
     if (s->host.nodes != NULL && (type == NULL || !type->linked)) {
-        munmap(s->host.nodes, s->nodes_bytes);
+        pages_release(s->host.nodes, s->nodes_bytes);
         s->host.nodes = NULL;
     }
     atomic_store_explicit(&s->wants_touches, type != NULL && type->touched != NULL, memory_order_relaxed);
