@@ -14,33 +14,36 @@
 #include "server/check.h"
 
 enum {
-    LOW_WATER = 3,     /* free segments below which a run is begun */
-    BATCH = 32,        /* items whose buckets are fetched together */
-    RUN_MAX_EARLY = 48 /* longer runs are only begun when nothing else helps */
+    LOW_WATER = 3,       /* free segments below which a run is begun */
+    BATCH = 32,          /* items whose buckets are fetched together */
+    RUN_DEAR = 16,       /* at longer ones the log is asked to keep more room */
+    RUN_MAX_FORCED = 64, /* evicting is cheaper than copying more than this for one segment */
+    RUN_MAX_EARLY = 48   /* longer ones are only begun when nothing else helps */
 };
 
-static uint32_t packed_bytes(const struct shard *s)
-{
-    return s->log.segment_bytes -
-           s->log.segment_bytes / 64; /* a segment's end is rarely filled to the byte */
-}
-
-/* Finds the shortest run in one queue that is shorter than `best`. */
+/* Finds the shortest run in one queue that is shorter than `best`: one whose
+ * dead bytes are as many as one of its segments held when it was full. What a
+ * segment's end left unused counts for nothing, as the copy will leave it too. */
 static uint32_t shortest_run(const struct shard *s, unsigned queue, uint32_t best, uint32_t *start)
 {
     const struct segment *g = s->log.segments;
-    int64_t packed = packed_bytes(s), won = 0;
     uint32_t left = s->log.queues[queue].oldest, length = 0;
+    uint64_t dead = 0, used = 0;
 
     for (uint32_t right = left; right != 0 && g[right].state == SEGMENT_SEALED; right = g[right].newer) {
-        won += packed - (int64_t)g[right].live;
+        dead += g[right].used - g[right].live;
+        used += g[right].used;
         length++;
-        while (length > 1 && (won - (packed - (int64_t)g[left].live) >= packed || length > best)) {
-            won -= packed - (int64_t)g[left].live;
+        while (length > 1) {
+            uint64_t dead_without = dead - (g[left].used - g[left].live);
+            if (length <= best && dead_without * (length - 1) < used - g[left].used)
+                break;
+            dead = dead_without;
+            used -= g[left].used;
             left = g[left].newer;
             length--;
         }
-        if (won >= packed && length < best) {
+        if (length < best && dead * length >= used && dead > 0) {
             best = length;
             *start = left;
         }
@@ -57,6 +60,8 @@ static bool begin(struct shard *s, uint32_t longest)
         best = shortest_run(s, queue, best, &start);
     if (start == 0)
         return false;
+    if (best > RUN_DEAR)
+        shard_give_slack(s);
     *c = (struct compaction){.source = start,
                              .source_generation = s->log.segments[start].generation,
                              .left = best,
@@ -83,13 +88,14 @@ void compact_forget(struct shard *s, uint32_t segment)
     c->target = 0;
 }
 
-/* A place for size bytes in the run's current target, or a new target. */
-static item_ref target_append(struct shard *s, uint32_t size)
+/* A place for the item in the run's current target, or in a new target. */
+static item_ref target_append(struct shard *s, const struct found *f)
 {
     struct compaction *c = &s->compaction;
+    uint32_t size = f->shape.size;
     item_ref ref = 0;
 
-    if (is_same(s, c->target, c->target_generation))
+    if (is_same(s, c->target, c->target_generation) && shard_expiry_fits(s, f, c->target))
         ref = segment_append_to(&s->log, c->target, size);
     if (ref != 0)
         return ref;
@@ -155,7 +161,7 @@ static uint32_t work(struct shard *s)
             shard_drop(s, &f, EVICT_REMOVED);
             continue;
         }
-        item_ref to = target_append(s, f.shape.size);
+        item_ref to = target_append(s, &f);
         if (to == 0) {
             compact_forget(s, 0);
             return passed;
@@ -196,7 +202,7 @@ bool compact_one(struct shard *s)
     uint32_t before = s->log.in_use;
 
     for (unsigned i = 0; i < TRIES; i++) {
-        if (s->compaction.left == 0 && !begin(s, UINT32_MAX - 1))
+        if (s->compaction.left == 0 && !begin(s, RUN_MAX_FORCED))
             return false;
         while (s->compaction.left != 0)
             work(s);

@@ -89,12 +89,14 @@ static bool lies_in_item(const struct store_edit *e, struct slice part)
 }
 
 /* The value may be part of the very item that making room could evict or move. */
-static bool save_parts(struct store_edit *e, struct slice *head, struct slice *tail)
+static bool save_parts(struct store_edit *e, struct slice *head, struct slice *tail, bool pinned)
 {
     struct store_local *local = e->local;
     size_t need = head->len + tail->len;
 
     if (!lies_in_item(e, *head) && !lies_in_item(e, *tail))
+        return true;
+    if (pinned)
         return true;
     if (need > local->scratch_cap) {
         uint8_t *more = realloc(local->scratch, need);
@@ -166,9 +168,10 @@ static bool put_in_place(struct store_edit *e, const struct found *f, struct ite
     if (plan->expires.ms != 0) {
         s->stats.items_expiring++;
         segment_expires(&s->log, number, plan->expires);
-        if (s->type != NULL && s->type->expiry_changed != NULL)
-            s->type->expiry_changed(s->policy, s->type->linked ? f->place.id : f->ref);
     }
+    if ((item_has_expiry(&f->shape) || plan->expires.ms != 0) && s->type != NULL &&
+        s->type->expiry_changed != NULL)
+        s->type->expiry_changed(s->policy, s->type->linked ? f->place.id : f->ref);
     return true;
 }
 
@@ -276,6 +279,8 @@ static enum store_status put_elsewhere(struct store_edit *e, struct item_plan *p
             }
         }
         uint64_t weight = plan->size + blob_capacity;
+        if (weight > s->capacity)
+            return STORE_NO_SPACE; /* before anybody dies for it */
         changes = s->changes;
         if (weight > old_weight && !shard_make_room(s, weight - old_weight))
             return STORE_NO_SPACE;
@@ -366,7 +371,9 @@ enum store_status store_edit_put(struct store_edit *e, const struct store_value 
     }
     if (plan.cas == 0 && e->cas != 0)
         plan.cas = atomic_fetch_add(&e->store->next_cas, 1);
-    if (!save_parts(e, &plan.head, &plan.tail))
+    bool pinned = v->backing != NULL && v->tail.len == 0 && v->head.data >= v->backing->data &&
+                  v->head.data + v->head.len <= v->backing->data + v->backing->capacity;
+    if (!save_parts(e, &plan.head, &plan.tail, pinned))
         return STORE_NO_SPACE;
     f = find_for(e);
     if (value_len + e->key.len + ITEM_OVERHEAD_MAX > s->log_item_max) {
@@ -416,8 +423,8 @@ static enum store_status rewrite(struct store_edit *e, struct store_value *v)
     bool fetched = e->fetched;
     status = store_edit_put(e, v);
     blob_unpin(&blob);
-    if (status == STORE_OK && fetched) {
-        f = find_for(e);
+    f = find_for(e);
+    if (status == STORE_OK && fetched && f.ref != 0) {
         bucket_set_fetched(index_bucket(&e->shard->index, f.place.id), slot_of(f.place.id));
         e->fetched = true;
     }

@@ -54,6 +54,11 @@ static void requeue(void *ctx, evict_id id, unsigned queue, unsigned hits)
     struct found f;
 
     CHECK(shard_slot_of_id(s, id, &f) != 0);
+    /* The other queue's open segment may be older than the item's own: start a new one if 32 bits
+     * from there do not reach the item's expiry. */
+    uint32_t newest = s->log.queues[queue].newest;
+    if (newest != 0 && s->log.segments[newest].state == SEGMENT_OPEN && !shard_expiry_fits(s, &f, newest))
+        segment_seal(&s->log, queue);
     /* What it leaves behind is freed soon, so this may use the spare segment. */
     item_ref to = segment_append(&s->log, queue, f.shape.size, s->now, 0);
     if (to == 0) {
@@ -113,6 +118,8 @@ static evict_id any(void *ctx, uint64_t dice)
     enum { TRIES = 4096 };
     struct shard *s = ctx;
 
+    if (s->scope == EVICT_VOLATILE && s->stats.items_expiring == 0)
+        return EVICT_NOBODY;
     for (unsigned i = 0; i < TRIES; i++) {
         slot_id id = index_any(&s->index, dice);
         if (id == 0)

@@ -35,9 +35,11 @@ enum {
     BUCKET_LINK_SLOT = 10,
     BUCKET_CHAINED = 1,
     BUCKET_FETCHED_10 = 2,
-    INDEX_BUCKETS_MAX = 12u << 20, /* of either kind; ids stay below 2^28 */
-    INDEX_CHAIN_MAX = 64,          /* longer chains than any reader needs to follow before it looks again */
+    INDEX_BUCKETS_MAX = 12200000, /* of either kind; ids stay below 2^28 */
+    INDEX_CHAIN_MAX = 64,         /* longer chains than any reader needs to follow before it looks again */
 };
+
+_Static_assert(2ull * INDEX_BUCKETS_MAX * BUCKET_SLOTS < 1ull << 28, "slot ids are evict_ids of 28 bits");
 
 struct bucket {
     _Atomic uint32_t version;

@@ -130,6 +130,12 @@ static enum peek_status peek_blob(struct shard *s, const struct key *key, instan
             peek->blob = b.blob;
             peek->value = b.data;
             peek->len = (uint32_t)b.len;
+            /* It may be another item than the one seen without the lock. */
+            peek->flags = item_client_flags(f.item, &f.shape);
+            peek->expires = expires;
+            peek->cas = item_cas(f.item, &f.shape);
+            peek->state = (uint8_t)(f.shape.meta & ITEM_META_STATE);
+            peek->key_binary = (f.shape.meta & ITEM_META_KEY_BINARY) != 0;
             status = PEEK_BLOB;
         }
     } else if (f.ref != 0) {

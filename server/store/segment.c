@@ -148,6 +148,8 @@ void segment_join_queues(struct segment_log *log)
         return;
     for (uint32_t g = b->oldest; g != 0; g = log->segments[g].newer)
         log->segments[g].queue = 0;
+    if (a->newest != 0 && log->segments[a->newest].live == 0)
+        segment_release(log, a->newest); /* sealed with nothing live, nobody would ever free it */
     if (a->newest != 0) {
         log->segments[a->newest].state = SEGMENT_SEALED;
         log->segments[a->newest].newer = b->oldest;
@@ -177,7 +179,7 @@ int64_t segment_next_base(const struct segment_log *log, unsigned queue, uint32_
     return base_for(log, now);
 }
 
-static void seal_newest(struct segment_log *log, unsigned queue)
+void segment_seal(struct segment_log *log, unsigned queue)
 {
     uint32_t newest = log->queues[queue].newest;
 
@@ -212,7 +214,7 @@ item_ref segment_append(struct segment_log *log, unsigned queue, uint32_t size, 
         uint32_t number = take(log, now);
         if (number == 0)
             return 0;
-        seal_newest(log, queue);
+        segment_seal(log, queue);
         struct segment *g = &log->segments[number];
         g->queue = (uint8_t)queue;
         g->state = SEGMENT_OPEN;

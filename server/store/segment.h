@@ -91,6 +91,8 @@ void segment_release(struct segment_log *log, uint32_t number);
 uint32_t segment_trim(struct segment_log *log, uint32_t keep, uint32_t n);
 /* Frees every segment; the items must be out of the index already. */
 void segment_clear(struct segment_log *log);
+/* Ends a queue's open segment; the next append opens another. */
+void segment_seal(struct segment_log *log, unsigned queue);
 /* Queue 1 goes behind the newest end of queue 0. */
 void segment_join_queues(struct segment_log *log);
 

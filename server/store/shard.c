@@ -101,16 +101,37 @@ void shard_refresh_budget(struct shard *s)
         room = SHARD_SEGMENTS_MIN * segment;
     if (room > s->log.segments_max * segment)
         room = s->log.segments_max * segment;
-    reserve = 3 * segment + room / (from_one_end ? 64 : 12);
+    reserve = 3 * segment + room / (from_one_end ? 64 : 12) + room / 64 * s->slack;
     if (s->capacity != room - reserve) {
         s->capacity = room - reserve;
         if (s->policy != NULL)
             s->type->set_capacity(s->policy, s->capacity);
     }
     uint64_t for_segments = room > s->blob_bytes ? room - s->blob_bytes : 0;
-    s->log.limit = (uint32_t)(for_segments / segment);
-    if (s->log.limit < 4)
-        s->log.limit = 4; /* blobs are stubs in the log and need a place there too */
+    s->log_target = (uint32_t)(for_segments / segment);
+    if (s->log_target < 4)
+        s->log_target = 4; /* blobs are stubs in the log and need a place there too */
+    /* A limit that was lowered is reached step by step; until then the log may
+     * refill what comes free but not grow. */
+    s->log.limit = s->log_target > s->log.in_use ? s->log_target : s->log.in_use + 1;
+}
+
+void shard_give_slack(struct shard *s)
+{
+    enum { SLACK_MAX = 6 };
+
+    s->calm = 0;
+    if (s->slack < SLACK_MAX)
+        s->slack++;
+}
+
+/* A turn over the whole log without trouble earns a 64th back. */
+static void note_calm(struct shard *s)
+{
+    if (++s->calm <= s->log.in_use || s->slack == 0)
+        return;
+    s->calm = 0;
+    s->slack--;
 }
 
 void shard_set_budget(struct shard *s, uint64_t budget)
@@ -231,6 +252,11 @@ void shard_relocate(struct shard *s, const struct found *f, item_ref to)
     s->stats.relocated++;
 }
 
+bool shard_expiry_fits(const struct shard *s, const struct found *f, uint32_t segment)
+{
+    return f->shape.expiry == 0 || shard_expires(s, f).ms - segment_base(&s->log, segment) <= UINT32_MAX;
+}
+
 /* ---- room ---- */
 
 bool shard_evict_one(struct shard *s)
@@ -253,9 +279,15 @@ bool shard_evict_one(struct shard *s)
 
 bool shard_make_room(struct shard *s, uint64_t weight)
 {
+    enum { EXTRA = 64 };
+    uint64_t enough = s->weight > s->capacity ? s->weight : s->capacity;
+
     if (weight > s->capacity)
         return false;
-    while (s->weight + weight > s->capacity)
+    while (s->weight + weight > enough)
+        if (!shard_evict_one(s))
+            return false;
+    for (unsigned i = 0; i < EXTRA && s->weight + weight > s->capacity; i++)
         if (!shard_evict_one(s))
             return false;
     return true;
@@ -274,10 +306,12 @@ item_ref shard_append(struct shard *s, unsigned queue, uint32_t size)
         shard_refresh_budget(s);
         if (s->log.in_use + SPARE < s->log.limit)
             continue;
+        shard_give_slack(s);
         if (!compact_one(s) && !shard_evict_one(s))
             return 0;
     }
     if (s->log.queues[queue].newest != newest) { /* once a segment: keep the arithmetic up to date */
+        note_calm(s);
         (void)shard_trim_index(s);
         shard_refresh_budget(s);
     }
@@ -287,7 +321,7 @@ item_ref shard_append(struct shard *s, unsigned queue, uint32_t size)
 void shard_fit_segments(struct shard *s)
 {
     shard_refresh_budget(s);
-    while (s->log.in_use > s->log.limit)
+    while (s->log.in_use > s->log_target)
         if (!compact_one(s) && !shard_evict_one(s))
             return;
 }
@@ -391,11 +425,12 @@ bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evic
         s->type->each_cold_first(s->policy, note_resident, &h);
     else
         each_in_log_order(s, note_resident, &h);
-    if (type != NULL && type->linked && !reserve_nodes(s)) {
+    if (type != NULL && (next = type->create(&s->host, &config)) == NULL) {
         free(h.ids);
         return false;
     }
-    if (type != NULL && (next = type->create(&s->host, &config)) == NULL) {
+    if (type != NULL && type->linked && !reserve_nodes(s)) {
+        type->destroy(next);
         free(h.ids);
         return false;
     }

@@ -10,7 +10,8 @@
  *             capacity names the same victims.
  *   reserve   room for the log to breathe: the open and half-eaten segments,
  *             and dead bytes waiting for compaction. Policies that kill all
- *             over the log need more of it than those that eat it from one end.
+ *             over the log need more of it than those that eat it from one end,
+ *             and when overwrites and deletes make compaction dear all need more.
  *   limit     segments in use at most: (budget - fixed - blobs) / segment */
 #ifndef CORRAL_SHARD_H
 #define CORRAL_SHARD_H
@@ -74,8 +75,11 @@ struct shard {
     uint64_t budget, capacity;
     uint64_t weight; /* of live items, blobs included */
     uint64_t blob_bytes;
-    uint64_t changes; /* moves on whenever an item is moved or removed */
-    instant now;      /* of the call in progress, for callbacks */
+    uint32_t log_target; /* segments the log may have; log.limit is above it only while it is coming down */
+    unsigned slack;      /* 64ths of the room kept free beyond the reserve, because compaction was dear */
+    uint32_t calm;       /* segments opened since it last was */
+    uint64_t changes;    /* moves on whenever an item is moved or removed */
+    instant now;         /* of the call in progress, for callbacks */
     struct compaction compaction;
     struct expiry_walk walk;
     struct shard_stats stats;
@@ -116,12 +120,18 @@ void shard_drop(struct shard *s, const struct found *f, enum evict_reason why);
 void shard_relocate(struct shard *s, const struct found *f, item_ref to);
 /* Evicts one item. False when the policy can name none. */
 bool shard_evict_one(struct shard *s);
-/* Evicts until `weight` more fits. False when it cannot. */
+/* Evicts until `weight` more fits. False when it cannot. Of what a lowered limit
+ * left over, one call works off only a part: the rest is for the calls after it
+ * and for store_tick(). */
 bool shard_make_room(struct shard *s, uint64_t weight);
 /* Room in the log at the newest end of `queue`, compacting or evicting as it must. 0: cannot. */
 item_ref shard_append(struct shard *s, unsigned queue, uint32_t size);
 /* Gives segments back until no more than the limit are in use, as far as possible. */
 void shard_fit_segments(struct shard *s);
+/* Whether the item's expiry can be said in that segment's terms. */
+bool shard_expiry_fits(const struct shard *s, const struct found *f, uint32_t segment);
+/* Compaction is dear: keep more room for it from now on, until all is calm again. */
+void shard_give_slack(struct shard *s);
 /* Gives a little of the memory that a shrunken index left over back. True if there was some. */
 bool shard_trim_index(struct shard *s);
 /* Tells the policy about hits that a worker collected. */

@@ -205,11 +205,12 @@ static bool tend(struct shard *s, instant now)
     more = expiry_step(s, ITEMS);
     for (unsigned i = 0; i < EVICTIONS && s->weight > s->capacity; i++)
         more |= shard_evict_one(s);
-    if (s->log.in_use > s->log.limit)
-        more |= compact_one(s);
+    if (s->log.in_use > s->log_target)
+        more |= compact_one(s) || shard_evict_one(s);
     uint32_t keep = s->log.in_use / 32 + WARM_MIN;
-    if (s->log.in_use + keep > s->log.limit)
-        keep = s->log.limit > s->log.in_use ? s->log.limit - s->log.in_use : 0;
+    if (s->log.in_use + keep > s->log_target)
+        keep = s->log_target > s->log.in_use ? s->log_target - s->log.in_use : 0;
+    shard_refresh_budget(s);
     more |= segment_trim(&s->log, keep, SEGMENTS_BACK) != 0;
     more |= shard_trim_index(s);
     return more;

@@ -397,6 +397,157 @@ static void scan_misses_nothing_while_growing(void **state)
     }
 }
 
+/* ---- stories of bugs that were ---- */
+
+static struct key named(struct rig *r, const char *format, unsigned k)
+{
+    static char text[64];
+    int len = snprintf(text, sizeof text, "%s%u", format, k);
+
+    return store_key(r->store, (struct slice){(uint8_t *)text, (size_t)len});
+}
+
+static enum store_status put_sized(struct rig *r, const char *format, unsigned k, size_t len, instant expires)
+{
+    static const uint8_t zeros[16 * MIB];
+    struct key key = named(r, format, k);
+    struct store_value v = {.head = {zeros, len}, .expires = expires};
+    struct store_edit e;
+
+    store_edit_begin(r->store, r->local, &key, r->now, &e);
+    enum store_status status = store_edit_put(&e, &v);
+    store_edit_end(&e);
+    return status;
+}
+
+static bool use(struct rig *r, const char *format, unsigned k, unsigned times, instant *expires)
+{
+    struct key key = named(r, format, k);
+    struct store_peek peek;
+    bool hit = false;
+
+    while (times-- > 0) {
+        enum peek_status status = store_peek(r->store, r->local, &key, r->now, true, &peek);
+        hit = status != PEEK_MISS;
+        *expires = hit ? peek.expires : (instant){0};
+        if (status == PEEK_BLOB)
+            blob_unpin(&peek.blob);
+    }
+    return hit;
+}
+
+/* A switch away from s3fifo while its small queue is empty left a segment that
+ * nobody could free, and compaction turned round it for ever. */
+static void a_switch_leaves_no_empty_sealed_segment(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(6 * MIB, EVICT_ALLKEYS, "s3fifo", 1, 7);
+    instant ignored;
+
+    for (unsigned k = 0; k < 90000; k++) {
+        put_sized(r, "k", k, 100, (instant){0});
+        (void)use(r, "k", k, 3, &ignored);
+    }
+    for (unsigned k = 0; k < 90000; k += 1) { /* what is left in the small queue is the youngest */
+        struct key key = named(r, "k", k);
+        struct store_edit e;
+        if (k < 80000)
+            continue;
+        store_edit_begin(r->store, r->local, &key, r->now, &e);
+        store_edit_drop(&e);
+        store_edit_end(&e);
+    }
+    assert_true(store_set_policy(r->store, EVICT_ALLKEYS, evict_type_find("lru")));
+    store_check(r->store);
+    for (unsigned i = 0; i < 60000; i++)
+        put_sized(r, "n", roll(r, 8000), roll(r, 300), (instant){0});
+    store_check(r->store);
+    rig_free(r);
+}
+
+/* Promotion copies an item into a segment that may be older than the item's
+ * own, and 32 bits from there did not reach an expiry of 49.7 days. */
+static void promotion_keeps_a_far_expiry(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(6 * MIB, EVICT_ALLKEYS, "s3fifo", 1, 7);
+    instant expires, far;
+    unsigned kept = 0;
+
+    for (unsigned k = 0; k < 90000; k++) {
+        put_sized(r, "k", k, 100, (instant){0});
+        if (k % 200 == 0)
+            (void)use(r, "k", k, 3, &expires);
+    }
+    r->now.ms += 3600 * 1000;
+    for (unsigned k = 0; k < 2500; k++)
+        put_sized(r, "f", k, 100, (instant){0});
+    far = (instant){r->now.ms + (int64_t)UINT32_MAX - 61000};
+    for (unsigned k = 0; k < 50; k++) {
+        put_sized(r, "x", k, 100, far);
+        (void)use(r, "x", k, 3, &expires);
+    }
+    for (unsigned k = 0; k < 60000; k++)
+        put_sized(r, "g", k, 100, (instant){0});
+    for (unsigned k = 0; k < 50; k++)
+        if (use(r, "x", k, 1, &expires)) {
+            assert_int_equal(expires.ms, far.ms);
+            kept++;
+        }
+    assert_true(kept > 0);
+    store_check(r->store);
+    rig_free(r);
+}
+
+/* What can never fit is refused before anybody dies for it. */
+static void a_refused_overwrite_costs_nobody_anything(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(16 * MIB, EVICT_ALLKEYS, "lru", 1, 7);
+    struct store_stats before, now;
+    instant ignored;
+
+    store_set_item_max(r->store, 64 * MIB);
+    for (unsigned k = 0; k < 40000; k++)
+        put_sized(r, "k", k, 100, (instant){0});
+    assert_int_equal(put_sized(r, "big", 0, 5 * MIB, (instant){0}), STORE_OK);
+    store_stats(r->store, &before);
+    assert_int_equal(put_sized(r, "big", 0, 14 * MIB, (instant){0}), STORE_NO_SPACE);
+    store_stats(r->store, &now);
+    assert_int_equal(now.items, before.items);
+    assert_true(use(r, "big", 0, 1, &ignored));
+    rig_free(r);
+}
+
+/* Giving a blob a cas when the limit was lowered meanwhile may evict that very blob. */
+static void an_item_may_go_inside_its_own_rewrite(void **state)
+{
+    static const char *const names[] = {"random", "lru", "s3fifo", "arc"};
+    (void)state;
+    for (unsigned turn = 0; turn < 80; turn++) {
+        struct rig *r = rig_new(8 * MIB, EVICT_ALLKEYS, names[turn % 4], 1, turn + 1);
+        instant ignored;
+
+        for (unsigned k = 0; k < 300; k++)
+            put_sized(r, "k", k, 29000 + roll(r, 300), (instant){0});
+        for (unsigned k = 0; k < 3; k++) {
+            put_sized(r, "b", k, 40000 + roll(r, 300000), (instant){0});
+            (void)use(r, "b", k, 1, &ignored);
+        }
+        assert_true(store_set_memory_max(r->store, (2 + roll(r, 5)) * (uint64_t)MIB));
+        for (unsigned k = 0; k < 3; k++) {
+            struct key key = named(r, "b", k);
+            struct store_edit e;
+            store_edit_begin(r->store, r->local, &key, r->now, &e);
+            if (e.found)
+                (void)store_edit_cas(&e);
+            store_edit_end(&e);
+        }
+        store_check(r->store);
+        rig_free(r);
+    }
+}
+
 /* The same while the table shrinks under the cursor. */
 static void scan_misses_nothing_while_shrinking(void **state)
 {
@@ -518,6 +669,10 @@ int main(void)
         cmocka_unit_test(never_lies_under_pressure),
         cmocka_unit_test(switches_policy_and_limit_without_dropping_what_fits),
         cmocka_unit_test(scan_misses_nothing_while_growing),
+        cmocka_unit_test(a_switch_leaves_no_empty_sealed_segment),
+        cmocka_unit_test(promotion_keeps_a_far_expiry),
+        cmocka_unit_test(a_refused_overwrite_costs_nobody_anything),
+        cmocka_unit_test(an_item_may_go_inside_its_own_rewrite),
         cmocka_unit_test(scan_misses_nothing_while_shrinking),
         cmocka_unit_test(mass_expiry_returns_memory),
         cmocka_unit_test(sizes_change_under_a_full_limit),
