@@ -20,6 +20,8 @@ enum {
     REST_MAX = 4 * 1024,
     IOVECS = 64,
     BIG_FIRST = 16 * 1024,
+    EAGER_BYTES =
+        1 << 20, /* a length that is only announced gets no more room than this, or twice what came */
 };
 /* Unread replies at which a client is no longer read from. High, because a
  * simple client sends its whole pipeline before it reads the first reply, and
@@ -260,17 +262,27 @@ static bool keep_big(struct conn *c, const uint8_t *data, size_t len, size_t cap
     return true;
 }
 
+/* Room for a request of `wanted` bytes of which `len` have come. Thirty bytes
+ * that announce half a gigabyte must not push the cache out of memory. */
+static size_t room_for(size_t len, size_t wanted)
+{
+    size_t most = len < EAGER_BYTES / 2 ? EAGER_BYTES : 2 * len;
+
+    return wanted < most ? wanted : most;
+}
+
 /* The request goes on in the blob where it began. */
 static bool keep_in_place(struct conn *c, size_t len, size_t wanted)
 {
     size_t capacity = c->big->capacity;
 
     c->big_len = len;
-    if (wanted <= capacity && len < capacity)
+    if (len < capacity)
         return true;
     /* Length unknown (many small words) or one more large word: double, so
      * that the copying stays linear. */
-    struct blob *grown = blob_grow(c->big, wanted > 2 * capacity ? wanted : 2 * capacity);
+    bool known = wanted > len + 1;
+    struct blob *grown = blob_grow(c->big, known ? room_for(len, wanted) : 2 * capacity);
     if (grown == NULL)
         return false;
     c->big = grown;
@@ -297,7 +309,7 @@ static bool window_close(struct conn *c, const struct window *in, size_t consume
     else if (len <= REST_MAX && wanted <= WORKER_INPUT_BYTES)
         kept = keep_small(c, data, len);
     else
-        kept = keep_big(c, data, len, wanted > len ? wanted : len + BIG_FIRST);
+        kept = keep_big(c, data, len, wanted > len + 1 ? room_for(len, wanted) : len + BIG_FIRST);
     atomic_store_explicit(&c->session.input_bytes, len, memory_order_relaxed);
     return kept;
 }

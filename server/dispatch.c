@@ -21,6 +21,7 @@ enum {
     WORDS_FIRST = 1024,
     WORDS_KEPT = 16 * 1024,
     FULL_BYTES = 256 * 1024,      /* of replies: time to send */
+    STRANGER_BYTES = 4096,        /* of one memcached request, from whom has not given the password yet */
     HAND_OVER_BYTES = 256 * 1024, /* of a value: worth telling the store that it comes out of the heap */
 };
 
@@ -385,6 +386,12 @@ static size_t wanted(const struct dispatch_input *in)
     return in->session->dialect == DIALECT_RESP ? in->parser->resp.wanted : in->parser->memcache.wanted;
 }
 
+/* RESP's parser holds strangers to short requests by itself. */
+static bool is_memcache_stranger(struct worker *w, const struct session *session)
+{
+    return session->dialect == DIALECT_MEMCACHE && !session->authenticated && server_password_set(w->server);
+}
+
 enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
 {
     struct batch *b = w->batch;
@@ -413,5 +420,10 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
             return DISPATCH_FULL;
     }
     in->wanted = in->consumed < in->len ? wanted(in) : 0;
+    if (in->wanted > STRANGER_BYTES && is_memcache_stranger(w, in->session)) {
+        w->exec.session = in->session;
+        reply_line(&w->exec, "CLIENT_ERROR unauthenticated");
+        return DISPATCH_CLOSE;
+    }
     return DISPATCH_MORE;
 }

@@ -234,6 +234,28 @@ static void copy_rest(struct out *to, struct out *from)
         out_append(to, piece.iov_base, piece.iov_len);
 }
 
+/* Drops what is sent from the front, so that a buffer that never runs empty does not grow for ever. */
+static void forget_sent(struct out *out)
+{
+    size_t through = 0, gone = 0, at;
+
+    while (gone < out->pins_len && out->pins[gone].at + through + out->pins[gone].bytes.len <= out->sent)
+        through += out->pins[gone++].bytes.len;
+    at = out->sent - through;
+    if (gone < out->pins_len && at > out->pins[gone].at)
+        at = out->pins[gone].at; /* the rest of sent lies inside that pin */
+    if (at > 0)
+        memmove(out->data, out->data + at, out->len - at);
+    if (gone > 0)
+        memmove(out->pins, out->pins + gone, (out->pins_len - gone) * sizeof *out->pins);
+    out->pins_len -= gone;
+    for (size_t i = 0; i < out->pins_len; i++)
+        out->pins[i].at -= at;
+    out->len -= at;
+    out->pinned_bytes -= through;
+    out->sent -= through + at;
+}
+
 void out_move(struct out *to, struct out *from)
 {
     if (from->failed) {
@@ -247,6 +269,8 @@ void out_move(struct out *to, struct out *from)
         *from = (struct out){0};
         return;
     }
+    if (!to->failed && to->sent >= out_pending(to)) /* at least as much to drop as to move: linear */
+        forget_sent(to);
     copy_rest(to, from);
     out_clear(from, SIZE_MAX);
 }

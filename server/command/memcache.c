@@ -559,9 +559,7 @@ void mc_flush_all(struct exec *x, struct request *rq)
         reply_line(x, "CLIENT_ERROR invalid exptime argument");
         return;
     }
-    if (delay > 0)
-        server_flush_at(x->server, memcache_expiry(x->now, delay));
-    else
-        store_flush(x->store);
+    /* Either way it takes the place of a flush that was still to come. */
+    server_flush_at(x->server, delay > 0 ? memcache_expiry(x->now, delay) : (instant){0});
     reply_line(x, "OK");
 }

@@ -43,6 +43,8 @@ static redisReply *ask(struct node *node, int argc, const char **argv)
     if (reply->type == REDIS_REPLY_ERROR) {
         const char *hint = strncmp(reply->str, "NOAUTH", 6) == 0 ? " (give the password with -a)" : "";
         fprintf(stderr, "corral: %s%s\n", reply->str, hint);
+        freeReplyObject(reply);
+        redisFree(node->link);
         exit(1);
     }
     return reply;
@@ -60,6 +62,7 @@ static void open_link(struct node *node)
         else
             fprintf(stderr, "corral: no node at %s port %d", node->host, node->port);
         fprintf(stderr, ": %s\n", node->link != NULL ? node->link->errstr : "out of memory");
+        redisFree(node->link);
         exit(1);
     }
     redisSetTimeout(node->link, patience);

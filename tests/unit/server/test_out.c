@@ -254,6 +254,37 @@ static void blobs_are_shared_and_grow(void **state)
     assert_null(blob_new(SIZE_MAX - 2));
 }
 
+/* A reader that is always behind but never stops: what is sent must be let go of. */
+static void what_is_sent_does_not_pile_up(void **state)
+{
+    static struct model model;
+    static uint8_t got[MODEL_MAX];
+    struct out pending = {0}, turn = {0};
+    size_t len = 0;
+
+    (void)state;
+    memset(&model, 0, sizeof model);
+    for (unsigned i = 0; model.len < MODEL_MAX - 2000; i++) {
+        put(&turn, &model, "some reply or other, and then some more of it");
+        if (i % 5 == 0)
+            put_blob(&turn, &model, 300 + i % 7);
+        out_move(&pending, &turn);
+        while (out_pending(&pending) > 1000) { /* never to the end */
+            size_t n = take(&pending, got + len, 4, 1 + i % 173);
+            assert_true(n > 0);
+            len += n;
+        }
+        assert_true(pending.len < 8192 && pending.pins_len < 64);
+    }
+    while (out_pending(&pending) > 0)
+        len += take(&pending, got + len, 8, 999);
+    assert_int_equal(len, model.len);
+    assert_memory_equal(got, model.data, len);
+    out_free(&pending);
+    out_free(&turn);
+    assert_int_equal(blob_bytes_total(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +295,7 @@ int main(void)
         cmocka_unit_test(insert_moves_what_follows),
         cmocka_unit_test(failure_is_remembered_and_swallows),
         cmocka_unit_test(blobs_are_shared_and_grow),
+        cmocka_unit_test(what_is_sent_does_not_pile_up),
     };
 
     return cmocka_run_group_tests_name("out", tests, NULL, NULL);
