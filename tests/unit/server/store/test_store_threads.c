@@ -116,6 +116,8 @@ static void *reader(void *arg)
                 if (!is_whole(&copy, peek.len, k))
                     atomic_fetch_add(&w->torn, 1);
             }
+            if (peek.flags != copy.version) /* value and flags of two different items */
+                atomic_fetch_add(&w->torn, 1);
             if (copy.version < acked)
                 atomic_fetch_add(&w->stale, 1);
             atomic_fetch_add(&w->hits, 1);
@@ -139,10 +141,10 @@ static void write_one(struct worker_arg *a, uint32_t k, struct value *v)
     } else {
         uint32_t len = roll(&a->seed, 4) == 0 ? roll(&a->seed, VALUE_MAX) : 100;
         uint32_t size = make(v, k, version, len);
-        struct store_value value = {.head = {(uint8_t *)v, size}};
+        struct store_value value = {.head = {(uint8_t *)v, size}, .flags = version};
         if (roll(&a->seed, 3) == 0)
             value.expires = after(w->now, (span){1000000});
-        if (roll(&a->seed, 500) == 0) { /* a blob: the checked part, then padding */
+        if (roll(&a->seed, 100) == 0) { /* a blob: the checked part, then padding */
             static const uint8_t padding[300000];
             value.tail = (struct slice){padding, sizeof padding};
         }
