@@ -7,6 +7,7 @@
 #include "protocol/resp.h"
 #include "server/check.h"
 #include "server/server.h"
+#include "server/store/racy.h"
 
 enum { ERROR_TEXT_MAX = 1024 };
 
@@ -129,6 +130,21 @@ void reply_bulk_blob(struct exec *x, struct blob *blob, struct slice value)
     reply_raw(x, "\r\n", 2);
 }
 
+/* As reply_bulk(), of a value that a writer may be changing meanwhile: store_peek_ok() will tell. */
+static void reply_racy_bulk(struct exec *x, const uint8_t *value, size_t len)
+{
+    uint8_t *p = out_room(x->out, RESP_BULK_MAX(len));
+
+    if (p == NULL)
+        return;
+    p = resp_put_bulk_header(p, len);
+    racy_read(p, value, len);
+    p += len;
+    p[0] = '\r';
+    p[1] = '\n';
+    out_commit(x->out, p + 2);
+}
+
 static bool reply_missed(struct exec *x)
 {
     reply_null(x);
@@ -144,7 +160,7 @@ bool reply_value_of(struct exec *x, const struct key *key)
     for (;; out_rollback(x->out, mark)) {
         switch (store_peek(x->store, x->local, key, x->now, true, &peek)) {
         case PEEK_HIT:
-            reply_bulk(x, (struct slice){peek.value, peek.len});
+            reply_racy_bulk(x, peek.value, peek.len);
             if (!store_peek_ok(&peek))
                 continue;
             if (__builtin_expect(!state_shows(peek.state), 0)) {

@@ -216,7 +216,7 @@ struct store_stats {
     uint64_t capacity_bytes;        /* what value_bytes may grow to before somebody is evicted */
     uint64_t memory_bytes;          /* all that the store holds from the system */
     uint64_t segment_bytes, index_bytes, policy_bytes, blob_bytes;
-    uint64_t evicted, expired, expired_bytes_pending;
+    uint64_t evicted, expired;
     uint64_t items_total; /* ever stored anew */
     uint64_t relocated;   /* items copied by compaction or requeue */
     uint64_t segments_compacted;
