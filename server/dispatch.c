@@ -12,6 +12,7 @@
 #include "server/check.h"
 #include "server/command/command.h"
 #include "server/command/memcache.h"
+#include "server/gate.h"
 #include "server/memory.h"
 #include "server/server.h"
 #include "server/worker.h"
@@ -175,9 +176,11 @@ static bool resp_first_key(struct entry *e, struct slice *key)
     return key->len <= STORE_KEY_MAX;
 }
 
-static void batch_prefetch(struct worker *w, enum dialect dialect)
+static void batch_prefetch(struct worker *w, const struct session *session)
 {
     struct batch *b = w->batch;
+    enum dialect dialect = session->dialect;
+    uint8_t db = server_db(w->server, session->db);
     struct store *store = w->exec.store;
 
     for (unsigned i = 0; i < b->len; i++) {
@@ -187,7 +190,7 @@ static void batch_prefetch(struct worker *w, enum dialect dialect)
                            ? resp_first_key(e, &name)
                            : e->request.argc > 0 && memcache_first_key(&e->request, &name);
 
-        e->key = has_key ? store_key(store, name) : (struct key){0};
+        e->key = has_key ? store_key_in(store, db, name) : (struct key){0};
         if (has_key && b->len > 1)
             store_prefetch_bucket(store, e->key.hash);
     }
@@ -243,10 +246,32 @@ static bool may_run(struct exec *x, const struct command *command)
     return true;
 }
 
+static void call(struct exec *x, const struct command *command, struct request *rq)
+{
+    if (!(command->flags & CMD_EXCLUSIVE) || x->alone) {
+        command->handler(x, rq);
+        return;
+    }
+    gate_close(x->server->gate, x->worker->index);
+    x->alone = true;
+    x->db = server_db(x->server, x->session->db); /* another may have been alone before us */
+    command->handler(x, rq);
+    x->alone = false;
+    gate_open(x->server->gate, x->worker->index);
+}
+
+/* The session or the server is in a mode where a request is more than its handler. */
+static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
+{
+    (void)modes;
+    call(x, command, rq);
+}
+
 static void run_resp(struct exec *x, struct entry *e)
 {
     struct request *rq = &e->request;
     const struct command *command = e->command;
+    unsigned modes = x->session->modes | atomic_load_explicit(&x->server->modes, memory_order_relaxed);
 
     if (command == NULL) {
         refuse_unknown(x, rq);
@@ -259,8 +284,10 @@ static void run_resp(struct exec *x, struct entry *e)
         reply_error(x, "NOAUTH Authentication required.");
     else if (!keys_fit(command, rq))
         reply_error(x, "ERR key is longer than %d bytes", STORE_KEY_MAX);
+    else if (__builtin_expect(modes != 0, 0))
+        run_specially(x, command, rq, modes);
     else
-        command->handler(x, rq);
+        call(x, command, rq);
 }
 
 /* CLIENT REPLY OFF or SKIP: executed, and the reply taken back. */
@@ -349,9 +376,11 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
     unsigned i = 0;
 
     x->session = s;
+    gate_enter(w->server->gate, w->index);
     while (i < b->len) {
         struct entry *e = &b->entries[i++];
 
+        x->db = server_db(w->server, s->db);
         x->first_key = e->key;
         x->backing = backing_for(w->server, in, &e->request);
         if (s->dialect == DIALECT_MEMCACHE)
@@ -363,6 +392,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         if (s->close_after_reply || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;
     }
+    gate_leave(w->server->gate, w->index);
     s->commands += i;
     counter_add(x->counters, commands_processed, i);
     return i;
@@ -400,7 +430,7 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
     for (;;) {
         if (!batch_parse(w, in))
             return DISPATCH_CLOSE;
-        batch_prefetch(w, in->session->dialect);
+        batch_prefetch(w, in->session);
         unsigned done = batch_execute(w, in);
         if (in->session->close_after_reply)
             return DISPATCH_CLOSE;

@@ -13,9 +13,11 @@ enum { ERROR_TEXT_MAX = 1024 };
 
 struct key exec_key(const struct exec *x, const struct request *rq, uint32_t i)
 {
-    if (x->first_key.data == rq->argv[i].data && x->first_key.len == rq->argv[i].len)
+    /* It was hashed before the requests ahead of it ran, and one may have been SELECT. */
+    if (x->first_key.data == rq->argv[i].data && x->first_key.len == rq->argv[i].len &&
+        x->first_key.db == x->db)
         return x->first_key;
-    return store_key(x->store, rq->argv[i]);
+    return store_key_in(x->store, x->db, rq->argv[i]);
 }
 
 void reply_ok(struct exec *x)

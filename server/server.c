@@ -13,6 +13,7 @@
 
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/gate.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/memory.h"
@@ -186,8 +187,11 @@ static bool build(struct server *server, char *err, size_t err_len)
 
     snprintf(err, err_len, "out of memory or file descriptors");
     fit_maxclients(&server->options);
-    return open_store(server, workers, err, err_len) && (server->registry = clients_new()) != NULL &&
-           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
+    for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
+        atomic_init(&server->databases[i], (uint8_t)i);
+    return open_store(server, workers, err, err_len) && (server->gate = gate_new(workers)) != NULL &&
+           (server->registry = clients_new()) != NULL && make_workers(server, workers) &&
+           open_signals(server) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -228,6 +232,7 @@ void server_free(struct server **server)
         worker_free(&s->workers[i]);
     free(s->workers);
     clients_free(&s->registry);
+    gate_free(&s->gate);
     store_free(&s->store);
     pthread_mutex_destroy(&s->options_lock);
     pthread_mutex_destroy(&s->errors.lock);

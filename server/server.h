@@ -60,6 +60,10 @@ struct server {
     struct options options; /* CONFIG SET edits it under options_lock; others read relaxed */
     pthread_mutex_t options_lock;
     struct store *store;
+    struct gate *gate;
+    _Atomic unsigned modes; /* enum server_mode */
+    _Atomic uint8_t
+        databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */
     struct worker **workers;
     unsigned workers_len;
     instant started;
@@ -87,6 +91,12 @@ struct server *server_new(struct options *options);
 /* Runs until server_stop(); worker 0 is the calling thread. Returns the exit code. */
 int server_run(struct server *server);
 void server_free(struct server **server);
+
+/* The store's number of a session's database. */
+static inline uint8_t server_db(struct server *server, int db)
+{
+    return atomic_load_explicit(&server->databases[db], memory_order_relaxed);
+}
 
 /* For options.policy_ok: is there such a policy in this build? */
 bool server_policy_ok(const char *name);

@@ -17,8 +17,21 @@
 enum dialect { DIALECT_RESP, DIALECT_MEMCACHE };
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIPPING };
 
+/* What makes more of a request than its handler. While a session has none of
+ * these and the server has none of its own, the hot path tests a single word. */
+enum session_mode {
+    SESSION_MULTI = 1 << 0,      /* between MULTI and EXEC: requests are queued */
+    SESSION_SUBSCRIBED = 1 << 1, /* has subscriptions; in RESP2 few commands are allowed */
+    SESSION_TRACKING = 1 << 2,   /* what it reads is remembered */
+};
+enum server_mode {
+    SERVER_MONITORED = 1 << 16, /* somebody watches every request */
+    SERVER_PAUSED = 1 << 17,    /* CLIENT PAUSE */
+};
+
 struct session {
     uint64_t id;
+    unsigned modes; /* enum session_mode */
     enum dialect dialect;
     int resp;                /* 2 or 3 */
     bool authenticated;      /* or no password was set when it came */

@@ -19,13 +19,21 @@ enum command_flags {
     CMD_LOADING = 1 << 6,
     CMD_STALE = 1 << 7,
     CMD_NOSCRIPT = 1 << 8,
+    CMD_PUBSUB = 1 << 9,
+    CMD_BLOCKING = 1 << 10,
+    CMD_MOVABLE_KEYS = 1 << 11,  /* COMMAND GETKEYS asks the handler's own rules */
+    CMD_NO_MULTI = 1 << 12,      /* refused between MULTI and EXEC */
+    CMD_NOT_QUEUED = 1 << 13,    /* done at once even there: EXEC, DISCARD, QUIT ...; ours alone */
+    CMD_EXCLUSIVE = 1 << 14,     /* runs while no other worker does; see gate.h; ours alone */
+    CMD_IN_SUBSCRIBED = 1 << 15, /* a RESP2 client may send it while subscribed; ours alone */
+    CMD_SKIP_MONITOR = 1 << 16,
 };
 
 struct command {
     const char *name; /* lower case */
     command_handler *handler;
     int16_t arity; /* redis's: exact, or minus the minimum, the verb counted */
-    uint16_t flags;
+    uint32_t flags;
     int16_t first_key, last_key, key_step;            /* redis's; 0 0 0 when it has no keys */
     const char *group, *since, *complexity, *summary; /* for COMMAND DOCS and help */
 };

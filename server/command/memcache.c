@@ -110,7 +110,7 @@ bool memcache_first_key(const struct request *rq, struct slice *key)
 
 static void drop(struct exec *x, struct slice name)
 {
-    struct key key = store_key(x->store, name);
+    struct key key = store_key_in(x->store, x->db, name);
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);

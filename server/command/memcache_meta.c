@@ -38,7 +38,7 @@ static bool decode(struct exec *x, const struct request *rq, enum meta_verb verb
 
 static struct key key_of(const struct exec *x, const struct request *rq, const struct meta_request *meta)
 {
-    return meta->key_binary ? store_key(x->store, meta->key) : exec_key(x, rq, 1);
+    return meta->key_binary ? store_key_in(x->store, x->db, meta->key) : exec_key(x, rq, 1);
 }
 
 static bool wants(const struct meta_request *meta, uint8_t flag)

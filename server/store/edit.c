@@ -70,6 +70,7 @@ void store_edit_begin(struct store *store, struct store_local *local, const stru
     if (f.ref != 0 && item_has_expiry(&f.shape) && !is_before(now, shard_expires(s, &f))) {
         s->stats.expired++;
         shard_drop(s, &f, EVICT_REMOVED);
+        shard_tell_of(s, &f, CHANGE_EXPIRED);
         e->expired = true;
         f.ref = f.place.id = 0;
     }
@@ -163,12 +164,9 @@ static bool put_in_place(struct store_edit *e, const struct found *f, struct ite
     bucket_write_begin(f->place.home);
     item_write(f->item, plan, base);
     bucket_write_end(f->place.home);
-    if (item_has_expiry(&f->shape))
-        s->stats.items_expiring--;
-    if (plan->expires.ms != 0) {
-        s->stats.items_expiring++;
+    shard_count_db(s, e->key.db, 0, (plan->expires.ms != 0) - item_has_expiry(&f->shape));
+    if (plan->expires.ms != 0)
         segment_expires(&s->log, number, plan->expires);
-    }
     if ((item_has_expiry(&f->shape) || plan->expires.ms != 0) && s->type != NULL &&
         s->type->expiry_changed != NULL)
         s->type->expiry_changed(s->policy, s->type->linked ? f->place.id : f->ref);
@@ -227,8 +225,7 @@ static void put_over(struct shard *s, const struct found *f, item_ref ref, const
     racy_store32(old.item, old.shape.word0 | (uint32_t)ITEM_DEAD << 25);
     segment_died(&s->log, old.ref, old.shape.size);
     s->weight -= old_weight;
-    s->stats.items_expiring -= item_has_expiry(&old.shape);
-    s->stats.items_expiring += plan->expires.ms != 0;
+    shard_count_db(s, item_db(&old.shape), 0, (plan->expires.ms != 0) - item_has_expiry(&old.shape));
     if (is_blob) {
         s->stats.blob_items--;
         s->blob_bytes -= blob.blob->capacity;
@@ -245,7 +242,7 @@ static slot_id put_new(struct shard *s, uint64_t hash, item_ref ref, const struc
     if (slot == 0)
         return 0;
     s->stats.items_total++;
-    s->stats.items_expiring += plan->expires.ms != 0;
+    shard_count_db(s, (uint8_t)(plan->meta >> ITEM_META_DB_SHIFT), 1, plan->expires.ms != 0);
     if (s->type != NULL && (s->scope == EVICT_ALLKEYS || plan->expires.ms != 0))
         s->type->admitted(s->policy, s->type->linked ? slot : ref, hash, (uint32_t)weight, queue);
     return slot;
@@ -346,7 +343,24 @@ static enum store_status put_blob(struct store_edit *e, const struct store_value
     return STORE_OK;
 }
 
-enum store_status store_edit_put(struct store_edit *e, const struct store_value *v)
+static void drop(struct store_edit *e)
+{
+    struct found f = find_for(e);
+
+    if (f.ref != 0)
+        shard_drop(e->shard, &f, EVICT_REMOVED);
+    f.ref = 0;
+    remember_place(e, 0, 0);
+    show(e, &f);
+}
+
+static void tell(struct store_edit *e, enum store_change change)
+{
+    shard_tell(e->shard, e->local->owner, e->key.db, (struct slice){e->key.data, e->key.len}, change);
+}
+
+/* Without telling anybody. */
+static enum store_status put(struct store_edit *e, const struct store_value *v)
 {
     struct shard *s = e->shard;
     struct item_plan plan = {
@@ -354,7 +368,8 @@ enum store_status store_edit_put(struct store_edit *e, const struct store_value 
         .head = v->head,
         .tail = v->tail,
         .client_flags = v->flags,
-        .meta = (v->state & ITEM_META_STATE) | (v->key_binary ? ITEM_META_KEY_BINARY : 0),
+        .meta = (v->state & ITEM_META_STATE) | (v->key_binary ? ITEM_META_KEY_BINARY : 0) |
+                (uint32_t)e->key.db << ITEM_META_DB_SHIFT,
         .cas = v->cas,
         .expires = v->expires,
     };
@@ -366,7 +381,7 @@ enum store_status store_edit_put(struct store_edit *e, const struct store_value 
         value_len > UINT32_MAX / 2)
         return STORE_TOO_BIG;
     if (v->expires.ms != 0 && !is_before(e->now, v->expires)) {
-        store_edit_drop(e);
+        drop(e);
         return STORE_OK;
     }
     if (plan.cas == 0 && e->cas != 0)
@@ -394,15 +409,22 @@ enum store_status store_edit_put(struct store_edit *e, const struct store_value 
     return status;
 }
 
+enum store_status store_edit_put(struct store_edit *e, const struct store_value *v)
+{
+    enum store_status status = put(e, v);
+
+    if (status == STORE_OK)
+        tell(e, e->found ? CHANGE_WRITTEN : CHANGE_REMOVED); /* the latter for an expiry in the past */
+    return status;
+}
+
 void store_edit_drop(struct store_edit *e)
 {
-    struct found f = find_for(e);
+    bool found = e->found;
 
-    if (f.ref != 0)
-        shard_drop(e->shard, &f, EVICT_REMOVED);
-    f.ref = 0;
-    remember_place(e, 0, 0);
-    show(e, &f);
+    drop(e);
+    if (found)
+        tell(e, CHANGE_REMOVED);
 }
 
 /* The same item with something about it changed; a blob keeps its blob. */
@@ -421,7 +443,7 @@ static enum store_status rewrite(struct store_edit *e, struct store_value *v)
         v->backing = blob;
     }
     bool fetched = e->fetched;
-    status = store_edit_put(e, v);
+    status = put(e, v);
     blob_unpin(&blob);
     f = find_for(e);
     if (status == STORE_OK && fetched && f.ref != 0) {
@@ -431,17 +453,11 @@ static enum store_status rewrite(struct store_edit *e, struct store_value *v)
     return status;
 }
 
-enum store_status store_edit_expire(struct store_edit *e, instant expires)
+/* Of an item that is there, to a moment that is to come. */
+static enum store_status set_expiry(struct store_edit *e, instant expires)
 {
     struct shard *s = e->shard;
     struct found f = find_for(e);
-
-    if (f.ref == 0)
-        return STORE_OK;
-    if (expires.ms != 0 && !is_before(e->now, expires)) {
-        store_edit_drop(e);
-        return STORE_OK;
-    }
     uint32_t number = segment_of(&s->log, f.ref);
     int64_t base = segment_base(&s->log, number);
     bool fits = expires.ms == 0 || (expires.ms > base && expires.ms - base <= UINT32_MAX);
@@ -451,8 +467,7 @@ enum store_status store_edit_expire(struct store_edit *e, instant expires)
         struct store_value v = {.expires = expires, .state = e->state, .cas = e->cas};
         return rewrite(e, &v);
     }
-    s->stats.items_expiring -= item_has_expiry(&f.shape);
-    s->stats.items_expiring += expires.ms != 0;
+    shard_count_db(s, e->key.db, 0, (expires.ms != 0) - item_has_expiry(&f.shape));
     bucket_write_begin(f.place.home);
     racy_store32(f.item + 4, expires.ms != 0 ? (uint32_t)(expires.ms - base) : 0);
     bucket_write_end(f.place.home);
@@ -464,13 +479,34 @@ enum store_status store_edit_expire(struct store_edit *e, instant expires)
     return STORE_OK;
 }
 
+enum store_status store_edit_expire(struct store_edit *e, instant expires)
+{
+    enum store_status status;
+
+    if (!e->found)
+        return STORE_OK;
+    if (expires.ms != 0 && !is_before(e->now, expires)) {
+        store_edit_drop(e);
+        return STORE_OK;
+    }
+    status = set_expiry(e, expires);
+    if (status == STORE_OK)
+        tell(e, CHANGE_WRITTEN);
+    return status;
+}
+
 enum store_status store_edit_state(struct store_edit *e, uint8_t state)
 {
     struct store_value v = {.expires = e->expires, .state = state, .cas = e->cas};
 
+    enum store_status status;
+
     if (!e->found || e->state == state)
         return STORE_OK;
-    return rewrite(e, &v);
+    status = rewrite(e, &v);
+    if (status == STORE_OK)
+        tell(e, CHANGE_WRITTEN);
+    return status;
 }
 
 uint64_t store_edit_cas(struct store_edit *e)

@@ -91,6 +91,7 @@ bool expiry_step(struct shard *s, uint32_t items)
             w->freed++;
             s->stats.expired++;
             shard_drop(s, &f, EVICT_REMOVED);
+            shard_tell_of(s, &f, CHANGE_EXPIRED);
         }
     }
     if (g->generation != w->generation)

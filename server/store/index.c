@@ -144,7 +144,8 @@ struct index_place index_find_key(const struct index *ix, const struct key *key,
             struct item_shape s;
 
             item_read(item, &s);
-            if (s.key_len == key->len && memcmp(item + s.key_at, key->data, key->len) == 0) {
+            if (s.key_len == key->len && item_db(&s) == key->db &&
+                memcmp(item + s.key_at, key->data, key->len) == 0) {
                 place.id = id_of(ix, b, slot);
                 return place;
             }

@@ -40,10 +40,11 @@ enum item_flag {
     ITEM_HAS_CAS = 1 << 4,
 };
 
-/* The meta word. Bits 8..15 are kept for a value type. */
+/* The meta word. Bits 8..15 are kept for a value type, bits 16..23 say which database it is in. */
 #define ITEM_META_STATE      0x0fu
 #define ITEM_META_KEY_BINARY 0x10u
 #define ITEM_META_EXPIRY     0x20u
+#define ITEM_META_DB_SHIFT   16
 
 /* An item taken apart. Offsets count from its first byte. */
 struct item_shape {
@@ -61,6 +62,10 @@ struct item_blob {
     size_t len;
 };
 
+static inline uint8_t item_db(const struct item_shape *s)
+{
+    return (uint8_t)(s->meta >> ITEM_META_DB_SHIFT);
+}
 static inline uint32_t item_round(uint32_t n)
 {
     return (n + ITEM_GRANULE - 1) & ~(uint32_t)(ITEM_GRANULE - 1);

@@ -1,15 +1,14 @@
 /* read.c - looking a value up without a lock; see racy.h for why it is sound. */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "server/store/store_private.h"
 
 /* ---- keys ---- */
 
-struct key store_key(const struct store *store, struct slice name)
+struct key store_key_in(const struct store *store, unsigned db, struct slice name)
 {
-    return (struct key){name.data, (uint32_t)name.len,
-                        XXH3_64bits_withSeed(name.data, name.len, store->seed)};
+    return (struct key){.data = name.data,
+                        .len = (uint32_t)name.len,
+                        .db = (uint8_t)db,
+                        .hash = key_hash(name.data, name.len, store->seed, db)};
 }
 
 /* ---- reading ---- */
@@ -58,7 +57,7 @@ static enum seen look(const struct shard *s, struct bucket *home, const struct k
             item_ref ref = racy_load32(&b->refs[slot]);
             const uint8_t *item = segment_item(&s->log, ref);
             item_read(item, &sight->shape);
-            if (sight->shape.key_len != key->len ||
+            if (sight->shape.key_len != key->len || item_db(&sight->shape) != key->db ||
                 !racy_equals(item + sight->shape.key_at, key->data, key->len))
                 continue;
             if (segment_offset(&s->log, ref) + sight->shape.size > s->log.segment_bytes)

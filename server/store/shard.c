@@ -1,9 +1,6 @@
 /* shard.c - what happens to an item inside one shard; see shard.h. */
 #include "server/store/shard.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "server/check.h"
 #include "server/store/pages.h"
 
@@ -148,7 +145,7 @@ uint64_t shard_hash_of(const struct shard *s, item_ref ref)
     struct item_shape shape;
 
     item_read(item, &shape);
-    return XXH3_64bits_withSeed(item + shape.key_at, shape.key_len, s->seed);
+    return key_hash(item + shape.key_at, shape.key_len, s->seed, item_db(&shape));
 }
 
 struct found shard_at(struct shard *s, struct index_place place, uint64_t hash)
@@ -219,8 +216,7 @@ void shard_drop(struct shard *s, const struct found *f, enum evict_reason why)
     }
     s->changes++;
     s->weight -= weight;
-    if (item_has_expiry(&f->shape))
-        s->stats.items_expiring--;
+    shard_count_db(s, item_db(&f->shape), -1, -(int)item_has_expiry(&f->shape));
     index_remove(&s->index, f->place);
     if (word0_flags(f->shape.word0) & ITEM_BLOB) {
         struct item_blob b = item_blob_of(f);
@@ -269,11 +265,13 @@ bool shard_evict_one(struct shard *s)
     if (id == EVICT_NOBODY)
         return false;
     CHECK(shard_slot_of_id(s, id, &f) != 0);
-    if (item_has_expiry(&f.shape) && !is_before(s->now, shard_expires(s, &f)))
+    bool expired = item_has_expiry(&f.shape) && !is_before(s->now, shard_expires(s, &f));
+    if (expired)
         s->stats.expired++;
     else
         s->stats.evicted++;
     shard_drop(s, &f, EVICT_EVICTED);
+    shard_tell_of(s, &f, expired ? CHANGE_EXPIRED : CHANGE_EVICTED);
     return true;
 }
 
@@ -466,6 +464,7 @@ void shard_flush(struct shard *s)
     memset(&s->walk, 0, sizeof s->walk);
     s->weight = 0;
     s->stats.items_expiring = 0;
+    memset(s->stats.dbs, 0, sizeof s->stats.dbs);
     s->stats.flushes++;
     s->changes++;
     if (s->host.nodes != NULL)
@@ -485,11 +484,50 @@ void shard_flush(struct shard *s)
     shard_refresh_budget(s);
 }
 
+/* Drops what a segment holds of the database; it may free itself by that. */
+static void flush_segment(struct shard *s, uint32_t number, uint8_t db)
+{
+    const struct segment *g = &s->log.segments[number];
+    uint32_t generation = g->generation;
+
+    for (uint32_t at = 0; g->generation == generation && at < g->used;) {
+        struct found f = {.ref = segment_ref(&s->log, number, at)};
+        f.item = segment_item(&s->log, f.ref);
+        item_read(f.item, &f.shape);
+        at += f.shape.size;
+        if ((word0_flags(f.shape.word0) & ITEM_DEAD) || item_db(&f.shape) != db)
+            continue;
+        uint64_t hash = shard_hash_of(s, f.ref);
+        f = shard_at(s, index_find_ref(&s->index, hash, f.ref), hash);
+        shard_drop(s, &f, EVICT_REMOVED);
+    }
+}
+
+void shard_flush_db(struct shard *s, uint8_t db)
+{
+    uint64_t others = 0;
+
+    for (unsigned i = 1; i < STORE_DATABASES_MAX; i++)
+        others += s->stats.dbs[i].items;
+    if (db != 0 && s->stats.dbs[db].items == 0)
+        return;
+    if (db == 0 ? others == 0 : s->index.items == s->stats.dbs[db].items) {
+        shard_flush(s);
+        return;
+    }
+    for (uint32_t number = 1; number < s->log.fresh; number++) {
+        if (s->log.segments[number].state != SEGMENT_FREE)
+            flush_segment(s, number, db);
+    }
+    s->stats.flushes++;
+}
+
 /* ---- checking ---- */
 
 struct tally {
     struct shard *s;
     uint64_t weight, blob_bytes, expiring;
+    struct store_db_count dbs[STORE_DATABASES_MAX];
 };
 
 static void tally_slot(void *arg, slot_id id)
@@ -505,6 +543,8 @@ static void tally_slot(void *arg, slot_id id)
     t->weight += shard_weight_of(&f);
     t->blob_bytes += shard_weight_of(&f) - f.shape.size;
     t->expiring += item_has_expiry(&f.shape);
+    t->dbs[item_db(&f.shape)].items++;
+    t->dbs[item_db(&f.shape)].expiring += item_has_expiry(&f.shape);
     if (item_has_expiry(&f.shape))
         CHECK(t->s->log.segments[segment_of(&t->s->log, f.ref)].visit_ms <= shard_expires(t->s, &f).ms ||
               t->s->walk.segment == segment_of(&t->s->log, f.ref) ||
@@ -513,12 +553,13 @@ static void tally_slot(void *arg, slot_id id)
 
 void shard_check(struct shard *s)
 {
-    struct tally t = {s, 0, 0, 0};
+    struct tally t = {.s = s};
 
     index_check(&s->index);
     segment_log_check(&s->log);
     index_each(&s->index, tally_slot, &t);
     CHECK(t.weight == s->weight && t.blob_bytes == s->blob_bytes && t.expiring == s->stats.items_expiring);
+    CHECK(memcmp(t.dbs + 1, s->stats.dbs + 1, sizeof t.dbs - sizeof *t.dbs) == 0);
     CHECK(s->log.live + s->blob_bytes == s->weight);
     if (s->policy != NULL)
         s->type->check(s->policy);

@@ -18,6 +18,9 @@
 
 #include <pthread.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "server/store/index.h"
 #include "server/store/segment.h"
 
@@ -57,7 +60,14 @@ struct expiry_walk {
 struct shard_stats {
     uint64_t evicted, expired, items_total, relocated, compacted, refused, flushes;
     uint64_t items_expiring, blob_items;
+    struct store_db_count dbs[STORE_DATABASES_MAX]; /* databases from 1 on; 0 has what they leave */
 };
+
+/* Databases have hashes of their own, so that a key in each does not make a chain. */
+static inline uint64_t key_hash(const void *name, size_t len, uint64_t seed, unsigned db)
+{
+    return XXH3_64bits_withSeed(name, len, seed + db * UINT64_C(0x9e3779b97f4a7c15));
+}
 
 struct shard {
     _Alignas(64) struct index index; /* readers use its shape and regions */
@@ -80,6 +90,7 @@ struct shard {
     uint32_t calm;       /* segments opened since it last was */
     uint64_t changes;    /* moves on whenever an item is moved or removed */
     instant now;         /* of the call in progress, for callbacks */
+    const struct store_observer *observer;
     struct compaction compaction;
     struct expiry_walk walk;
     struct shard_stats stats;
@@ -102,6 +113,7 @@ void shard_refresh_budget(struct shard *s); /* after index or policy grew */
 /* Hands the residents to another policy, coldest first. False: no memory, nothing changed. */
 bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type);
 void shard_flush(struct shard *s);
+void shard_flush_db(struct shard *s, uint8_t db);
 void shard_check(struct shard *s);
 
 struct found shard_find(struct shard *s, const struct key *key);
@@ -113,6 +125,27 @@ instant shard_expires(const struct shard *s, const struct found *f);
 struct item_blob item_blob_of(const struct found *f);
 uint64_t shard_weight_of(const struct found *f); /* log bytes + blob bytes */
 bool shard_tracks(const struct shard *s, const struct item_shape *shape);
+/* Keeps count of an item that has come (1), gone (-1), or whose expiry has. */
+static inline void shard_count_db(struct shard *s, uint8_t db, int items, int expiring)
+{
+    s->stats.items_expiring += (uint64_t)(int64_t)expiring;
+    if (db == 0)
+        return;
+    s->stats.dbs[db].items += (uint64_t)(int64_t)items;
+    s->stats.dbs[db].expiring += (uint64_t)(int64_t)expiring;
+}
+/* Tells the observer, if there is one. */
+static inline void shard_tell(struct shard *s, void *by, uint8_t db, struct slice name,
+                              enum store_change change)
+{
+    if (__builtin_expect(s->observer != NULL, 0))
+        s->observer->changed(s->observer->arg, by, db, name, change);
+}
+static inline void shard_tell_of(struct shard *s, const struct found *f, enum store_change change)
+{
+    shard_tell(s, NULL, item_db(&f->shape), (struct slice){f->item + f->shape.key_at, f->shape.key_len},
+               change);
+}
 
 /* Removes an item for good. */
 void shard_drop(struct shard *s, const struct found *f, enum evict_reason why);

@@ -148,6 +148,7 @@ static void scan_slot(void *arg, slot_id id)
         .expires = shard_expires(scan->shard, &f),
         .flags = item_client_flags(f.item, &f.shape),
         .state = (uint8_t)(f.shape.meta & ITEM_META_STATE),
+        .db = item_db(&f.shape),
     };
 
     scan->slots++;
@@ -185,6 +186,14 @@ uint64_t store_scan(struct store *store, uint64_t cursor, size_t count, instant 
     return number < store->shards_len ? (uint64_t)at << 10 | number : 0;
 }
 
+uint64_t store_scan_anywhere(const struct store *store, uint64_t dice)
+{
+    uint32_t number = (uint32_t)(dice % store->shards_len);
+
+    /* Any 32 bits are a position; what is too much for the index as it is now it cuts off by itself. */
+    return (dice >> 10 & UINT32_MAX) << 10 | number;
+}
+
 void store_flush(struct store *store)
 {
     for (uint32_t i = 0; i < store->shards_len; i++) {
@@ -193,6 +202,33 @@ void store_flush(struct store *store)
         shard_flush(s);
         pthread_mutex_unlock(&s->lock);
     }
+}
+
+void store_flush_db(struct store *store, unsigned db, instant now)
+{
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        s->now = now;
+        shard_flush_db(s, (uint8_t)db);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void store_observe(struct store *store, const struct store_observer *observer)
+{
+    /* Under each lock: whoever is in the middle of a change is waited for. */
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        s->observer = observer;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void store_local_set_owner(struct store_local *local, void *owner)
+{
+    local->owner = owner;
 }
 
 /* One slice of a shard's background work. True while more of it waits. */
@@ -307,6 +343,29 @@ void store_stats(struct store *store, struct store_stats *out)
         pthread_mutex_unlock(&s->lock);
     }
     out->memory_bytes = out->segment_bytes + out->index_bytes + out->policy_bytes + out->blob_bytes;
+}
+
+struct store_db_count store_db_count(struct store *store, unsigned db)
+{
+    struct store_db_count sum = {0, 0};
+
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        struct store_db_count here;
+
+        pthread_mutex_lock(&s->lock);
+        here = (struct store_db_count){s->index.items, s->stats.items_expiring};
+        for (unsigned other = 1; other < STORE_DATABASES_MAX && db == 0; other++) {
+            here.items -= s->stats.dbs[other].items;
+            here.expiring -= s->stats.dbs[other].expiring;
+        }
+        if (db != 0)
+            here = s->stats.dbs[db];
+        pthread_mutex_unlock(&s->lock);
+        sum.items += here.items;
+        sum.expiring += here.expiring;
+    }
+    return sum;
 }
 
 void store_check(struct store *store)

@@ -30,12 +30,15 @@ struct store_local; /* one worker's own part: its buffers of hits */
 enum {
     STORE_KEY_MAX = 32767, /* bytes of a key; memcached's own limit of 250 is the dialect's */
     STORE_SHARDS_MAX = 1024,
+    STORE_DATABASES_MAX = 256,
 };
 
-/* A key and its hash. Make it with store_key(); data must outlive the call it is passed to. */
+/* A key and its hash. Make it with store_key(); data must outlive the call it is passed to.
+ * The same name in two databases is two keys; being in database 0 costs an item nothing. */
 struct key {
     const uint8_t *data;
     uint32_t len;
+    uint8_t db;
     uint64_t hash;
 };
 
@@ -77,7 +80,11 @@ struct store_local *store_local_new(struct store *store);
 void store_local_free(struct store_local **local);
 
 /* Hashes a key with the store's seed (XXH3). len <= STORE_KEY_MAX is the caller's to check. */
-struct key store_key(const struct store *store, struct slice name);
+struct key store_key_in(const struct store *store, unsigned db, struct slice name);
+static inline struct key store_key(const struct store *store, struct slice name)
+{
+    return store_key_in(store, 0, name);
+}
 
 /* ---- reading ---- */
 
@@ -186,6 +193,7 @@ void store_edit_end(struct store_edit *edit);
  * shard's lock and must not call the store. Expired items are not shown. */
 struct scan_item {
     struct slice key, value;
+    uint8_t db;
     instant expires;
     uint32_t flags;
     uint8_t state;
@@ -193,8 +201,37 @@ struct scan_item {
 uint64_t store_scan(struct store *store, uint64_t cursor, size_t count, instant now,
                     void (*visit)(void *arg, const struct scan_item *item), void *arg);
 
+/* A cursor from which a scan begins somewhere in the middle, by the dice. */
+uint64_t store_scan_anywhere(const struct store *store, uint64_t dice);
+
 /* Drops everything. Memory goes back over the next ticks. */
 void store_flush(struct store *store);
+/* The same for one database. At once when nothing else is held, otherwise in
+ * time proportional to all items; a shard is locked while it is gone through. */
+void store_flush_db(struct store *store, unsigned db, instant now);
+
+/* ---- hearing of changes ---- */
+
+enum store_change {
+    CHANGE_WRITTEN, /* stored, overwritten, or its expiry or state set */
+    CHANGE_REMOVED, /* dropped by an edit */
+    CHANGE_EXPIRED,
+    CHANGE_EVICTED
+};
+
+/* Is told of every change to a key after readers can see it, and before whoever
+ * made it can go on; not of flushes, which their caller knows of. Runs under the
+ * shard's lock, so it must not call the store, nor wait. `by` is the owner of
+ * the store_local whose edit it was, NULL when it was nobody's (expiry, eviction). */
+struct store_observer {
+    void (*changed)(void *arg, void *by, uint8_t db, struct slice name, enum store_change change);
+    void *arg;
+};
+/* Once this returns, no change goes unheard: register your interest in a key,
+ * then read it, and what you read is either current or will be reported.
+ * NULL: nobody listens any more. The observer must outlive its use. */
+void store_observe(struct store *store, const struct store_observer *observer);
+void store_local_set_owner(struct store_local *local, void *owner);
 
 /* Background work of worker `worker` (0..workers-1) for at most about `budget_us`:
  * expiry, compaction ahead of need, memory back to the system. Returns true
@@ -225,6 +262,11 @@ struct store_stats {
     uint32_t shards;
 };
 void store_stats(struct store *store, struct store_stats *out);
+/* How many items a database holds, and how many of them have an expiry. */
+struct store_db_count {
+    uint64_t items, expiring;
+};
+struct store_db_count store_db_count(struct store *store, unsigned db);
 /* CHECKs every invariant of every shard; slow. For tests and DEBUG. */
 void store_check(struct store *store);
 

@@ -16,6 +16,7 @@ struct store {
 
 struct store_local {
     struct store *store;
+    void *owner;      /* for observers */
     uint8_t *scratch; /* for values that an edit reads from the item it replaces */
     size_t scratch_cap;
     struct touch_ring *rings; /* one per shard */
