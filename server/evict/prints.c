@@ -32,7 +32,7 @@ enum {
     AGE_FREE = STAMPS / 2,
     EPOCHS = 2048,           /* live at most: twice GRAINS, since hits thin epochs out */
     GRAINS = 1024,           /* of the capacity */
-    SWEEP = 16384,           /* epochs in which every page is swept once */
+    SWEEP = 512,             /* epochs in which every page is swept once: twice in an entry's life */
     PAGE_WEIGHT = 64 * 4096, /* 4096 entries of 64 bytes, 1300 of 200 */
     PAGES_MAX = 1 << 16
 };
@@ -228,7 +228,8 @@ static void page_add(struct prints *p, struct page *page, uint32_t print, uint16
         place_over_oldest(p, page, print, stamp);
 }
 
-/* Clears dead stamps, and halves a page that has become too large. */
+/* Clears dead stamps, and shrinks a page that has become too large: entries
+ * were small and few large ones take their weight. */
 static void page_sweep(struct prints *p, struct page *page)
 {
     uint32_t live = page_live(p, page);
@@ -239,7 +240,7 @@ static void page_sweep(struct prints *p, struct page *page)
         p->bytes -= page->count * sizeof(struct bucket);
         free(page->buckets);
         *page = (struct page){0};
-    } else if (page->count > 2 && live < page->count * (SLOTS / 2)) {
+    } else if (page->count > 2 && live < page->count * SLOTS / 10 * 6) {
         page_rebuild(p, page, buckets_for(live)); /* else it stays large */
     }
 }

@@ -25,7 +25,6 @@ bool index_init(struct index *ix, slot_moved *moved, hash_of_ref *hash_of, prefe
         index_destroy(ix);
         return false;
     }
-    madvise(ix->buckets, REGION, MADV_HUGEPAGE);
     ix->overflow_used = ix->overflow_backed = 1;
     ix->backed = BUCKETS_AT_START;
     ix->moved = moved;
@@ -389,10 +388,12 @@ static void split(struct index *ix)
             break;
     }
     atomic_store_explicit(&ix->shape, shape + 1, memory_order_release);
-    if (n + 1 > ix->backed)
-        ix->backed = n + 1;
     bucket_write_end(to);
     bucket_write_end(from);
+    if (n + 1 > ix->backed) {
+        ix->backed = n + 1;
+        pages_grown(ix->buckets, n * sizeof(struct bucket), (n + 1) * sizeof(struct bucket));
+    }
 }
 
 /* The reverse of a split: the last bucket's items go back to where it was split

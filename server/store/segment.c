@@ -7,6 +7,12 @@
 static const uint64_t ARENA_BYTES = UINT64_C(1) << 34; /* what 32-bit refs of 4 bytes reach */
 /* A reader that holds a recycled ref may look this far past the last item. */
 static const size_t ARENA_SLACK = 1 << 20;
+static const size_t ARENA_ALIGN = 2 << 20; /* a huge page */
+
+static size_t reserved_bytes(void)
+{
+    return ARENA_BYTES + ARENA_SLACK + ARENA_ALIGN;
+}
 
 bool segment_log_init(struct segment_log *log, uint32_t segment_bytes)
 {
@@ -15,23 +21,27 @@ bool segment_log_init(struct segment_log *log, uint32_t segment_bytes)
     log->shift = (uint32_t)__builtin_ctz(segment_bytes);
     log->segments_max = (uint32_t)(ARENA_BYTES >> log->shift) - 1;
     log->fresh = 1;
-    log->arena = pages_reserve(ARENA_BYTES + ARENA_SLACK);
+    log->reserved = pages_reserve(reserved_bytes());
     log->segments = pages_reserve((log->segments_max + 1) * sizeof *log->segments);
     log->bases = pages_reserve((log->segments_max + 1) * sizeof *log->bases);
-    if (log->arena == NULL || log->segments == NULL || log->bases == NULL) {
+    if (log->reserved == NULL || log->segments == NULL || log->bases == NULL) {
         segment_log_destroy(log);
         return false;
     }
-    madvise(log->arena, ARENA_BYTES, MADV_HUGEPAGE);
+    /* Segment 0 is never used, so the first that is begins a huge page. */
+    size_t first = ((uintptr_t)log->reserved + segment_bytes + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
+    log->arena = (uint8_t *)(first - segment_bytes);
+    madvise((void *)first, ARENA_BYTES - segment_bytes, MADV_HUGEPAGE);
     madvise(log->arena, ARENA_BYTES + ARENA_SLACK, MADV_DONTDUMP);
     return true;
 }
 
 void segment_log_destroy(struct segment_log *log)
 {
-    pages_release(log->arena, ARENA_BYTES + ARENA_SLACK);
+    pages_release(log->reserved, reserved_bytes());
     pages_release(log->segments, (log->segments_max + 1) * sizeof *log->segments);
     pages_release(log->bases, (log->segments_max + 1) * sizeof *log->bases);
+    log->reserved = NULL;
     log->arena = NULL;
     log->segments = NULL;
     log->bases = NULL;

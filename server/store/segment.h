@@ -33,6 +33,7 @@ struct segment_queue {
 
 struct segment_log {
     uint8_t *arena;
+    void *reserved;           /* the addresses it lies in */
     struct segment *segments; /* number 0 is never used */
     int64_t *bases;           /* of each segment: the instant its 32-bit expiries count from */
     uint32_t segment_bytes, shift;
