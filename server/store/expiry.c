@@ -85,6 +85,8 @@ bool expiry_step(struct shard *s, uint32_t items)
                 atomic_load_explicit(&s->index.shape, memory_order_relaxed), batch[n].hash)]);
             n++;
         }
+        for (uint32_t i = 0; i < n; i++)
+            index_prefetch_chain(&s->index, batch[i].hash);
         for (uint32_t i = 0; i < n; i++) {
             struct found f =
                 shard_at(s, index_find_ref(&s->index, batch[i].hash, batch[i].ref), batch[i].hash);
