@@ -31,6 +31,7 @@ enum {
 /* ---- life ---- */
 
 static void on_ready(struct loop_source *source, unsigned events);
+static void prepare(struct loop_source *source, enum loop_round round, unsigned nth);
 
 struct conn *conn_new(enum dialect dialect, int fd, const char *address, const char *local_address,
                       instant now)
@@ -43,6 +44,7 @@ struct conn *conn_new(enum dialect dialect, int fd, const char *address, const c
         return NULL;
     }
     c->source.ready = on_ready;
+    c->source.prepare = prepare;
     return c;
 }
 
@@ -364,15 +366,55 @@ static bool end_of_input(struct conn *c)
     return out_pending(&c->pending) > 0;
 }
 
+/* Ahead of its turn, a connection that has nothing left over is read from, and
+ * the memory of its first key asked for: with many connections that send one
+ * request each, they wait for it together. */
+static void prepare(struct loop_source *source, enum loop_round round, unsigned nth)
+{
+    struct conn *c = (struct conn *)source;
+    struct worker *w = c->worker;
+    uint8_t *stage = w->stage + (size_t)nth * WORKER_STAGE_BYTES;
+    ssize_t n;
+
+    if (round == LOOP_SECOND) {
+        if (c->staged != NULL && c->staged_hash != 0)
+            store_prefetch_item(w->exec.store, c->staged_hash);
+        return;
+    }
+    CHECK(c->staged == NULL);
+    if (c->paused || c->draining || c->rest != NULL || c->big != NULL)
+        return;
+    n = recv(c->session.fd, stage, WORKER_STAGE_BYTES, 0);
+    if (n <= 0)
+        return; /* its turn will find out why */
+    c->staged = stage;
+    c->staged_len = (size_t)n;
+    c->staged_hash = dispatch_look_ahead(w, &c->session, stage, (size_t)n);
+}
+
+/* The next bytes, behind what is left over: those read ahead, or a look at the socket. As recv(). */
+static ssize_t receive(struct conn *c, struct window *in, size_t *asked)
+{
+    if (c->staged != NULL) {
+        *in = (struct window){c->staged, 0, WORKER_STAGE_BYTES, NULL};
+        *asked = WORKER_STAGE_BYTES;
+        c->staged = NULL;
+        return (ssize_t)c->staged_len;
+    }
+    *in = window_open(c);
+    *asked = in->room < TURN_BYTES ? in->room : TURN_BYTES;
+    return recv(c->session.fd, in->data + in->len, *asked, 0);
+}
+
 static bool read_turn(struct conn *c)
 {
     size_t turn = 0;
 
     atomic_store_explicit(&c->session.last_active_ms, c->worker->now.ms, memory_order_relaxed);
     while (!c->paused && !c->draining) {
-        struct window in = window_open(c);
-        size_t asked = in.room < TURN_BYTES ? in.room : TURN_BYTES;
-        ssize_t n = recv(c->session.fd, in.data + in.len, asked, 0);
+        struct window in;
+        size_t asked;
+        ssize_t n = receive(c, &in, &asked);
 
         if (n == 0)
             return end_of_input(c);

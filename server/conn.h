@@ -23,10 +23,13 @@ struct conn {
     size_t rest_len;
     struct blob *big; /* the same for one that is large, with room for all of it */
     size_t big_len;
-    struct out pending;  /* replies the kernel did not take */
-    unsigned listens_to; /* enum loop_event */
-    bool paused;         /* does not read: too much is pending */
-    bool draining;       /* will be closed when what is pending is through */
+    uint8_t *staged; /* read ahead of its turn, into the worker's stage; NULL: nothing was */
+    size_t staged_len;
+    uint64_t staged_hash; /* of its first key, for prefetching; 0: none was found */
+    struct out pending;   /* replies the kernel did not take */
+    unsigned listens_to;  /* enum loop_event */
+    bool paused;          /* does not read: too much is pending */
+    bool draining;        /* will be closed when what is pending is through */
     struct session session;
 };
 

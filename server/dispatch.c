@@ -202,6 +202,55 @@ static void batch_prefetch(struct worker *w, const struct session *session)
     }
 }
 
+/* ---- looking ahead ---- */
+
+static struct slice line_at(const uint8_t **p, const uint8_t *end)
+{
+    const uint8_t *start = *p, *eol = memchr(start, '\n', (size_t)(end - start));
+
+    if (eol == NULL)
+        return (struct slice){0};
+    *p = eol + 1;
+    return (struct slice){start, (size_t)(eol - start)};
+}
+
+/* The second word: of `*2 $3 GET $5 hello`, and of `get hello`. */
+static struct slice guess_key(enum dialect dialect, const uint8_t *data, size_t len)
+{
+    const uint8_t *p = data, *end = data + len;
+
+    if (dialect == DIALECT_RESP) {
+        struct slice word = {0};
+        for (unsigned line = 0; line < 5 && p < end; line++)
+            word = line_at(&p, end);
+        if (*data != '*' || word.len < 2)
+            return (struct slice){0};
+        return (struct slice){word.data, word.len - 1};
+    }
+    struct slice line = line_at(&p, end);
+    const uint8_t *from = line.len > 0 ? memchr(line.data, ' ', line.len) : NULL;
+    if (from == NULL)
+        return (struct slice){0};
+    from++;
+    end = line.data + line.len;
+    for (p = from; p<end && * p> ' '; p++)
+        ;
+    return (struct slice){from, (size_t)(p - from)};
+}
+
+uint64_t dispatch_look_ahead(struct worker *w, const struct session *session, const uint8_t *data, size_t len)
+{
+    struct slice name = guess_key(session->dialect, data, len);
+    struct store *store = w->exec.store;
+    uint64_t hash;
+
+    if (name.len == 0 || name.len > STORE_KEY_MAX)
+        return 0;
+    hash = store_key_in(store, server_db(w->server, session->db), name).hash;
+    store_prefetch_bucket(store, hash);
+    return hash;
+}
+
 /* ---- executing ---- */
 
 static void refuse_unknown(struct exec *x, const struct request *rq)

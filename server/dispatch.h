@@ -32,6 +32,10 @@ enum dispatch_status {
     DISPATCH_CLOSE /* the session is over: flush, then close */
 };
 
+/* A guess at the hash of the first key in these bytes, whose bucket is asked for; 0: no key was seen. */
+uint64_t dispatch_look_ahead(struct worker *worker, const struct session *session, const uint8_t *data,
+                             size_t len);
+
 /* Appends replies to the worker's out. */
 enum dispatch_status dispatch(struct worker *worker, struct dispatch_input *in);
 

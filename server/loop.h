@@ -16,8 +16,17 @@ enum loop_event {
     LOOP_BROKEN = 4 /* never asked for, always told: the other end is gone */
 };
 
+/* Sources are told in groups. Those that have a prepare, and are readable and
+ * nothing else, are first prepared one after the other, twice, and only then is
+ * the group told: what the first round asked memory for has come by the second,
+ * and what that asked for by the time it is used. */
+enum { LOOP_GROUP = 16 };
+enum loop_round { LOOP_FIRST, LOOP_SECOND };
+
 struct loop_source {
     void (*ready)(struct loop_source *source, unsigned events);
+    /* May be NULL. `nth` is its place in the group. Must not remove a source. */
+    void (*prepare)(struct loop_source *source, enum loop_round round, unsigned nth);
 };
 
 enum { LOOP_EVENTS_MAX = 128 }; /* sources told per wait */

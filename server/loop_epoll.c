@@ -69,19 +69,43 @@ int loop_wait(struct loop *loop, int timeout_ms)
     return n > 0 ? n : 0;
 }
 
+static unsigned events_of(const struct epoll_event *found)
+{
+    unsigned events = 0;
+
+    if (found->events & EPOLLIN)
+        events |= LOOP_READ;
+    if (found->events & EPOLLOUT)
+        events |= LOOP_WRITE;
+    if (found->events & (EPOLLERR | EPOLLHUP))
+        events |= LOOP_BROKEN;
+    return events;
+}
+
+static void prepare_group(const struct epoll_event *group, unsigned n, enum loop_round round)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct loop_source *source = group[i].data.ptr;
+
+        if (source->prepare != NULL && group[i].events == EPOLLIN)
+            source->prepare(source, round, i);
+    }
+}
+
 void loop_run(struct loop *loop, int n)
 {
-    for (int i = 0; i < n; i++) {
-        struct loop_source *source = loop->found[i].data.ptr;
-        uint32_t found = loop->found[i].events;
-        unsigned events = 0;
+    for (int done = 0; done < n; done += LOOP_GROUP) {
+        const struct epoll_event *group = &loop->found[done];
+        unsigned len = n - done < LOOP_GROUP ? (unsigned)(n - done) : LOOP_GROUP;
 
-        if (found & EPOLLIN)
-            events |= LOOP_READ;
-        if (found & EPOLLOUT)
-            events |= LOOP_WRITE;
-        if (found & (EPOLLERR | EPOLLHUP))
-            events |= LOOP_BROKEN;
-        source->ready(source, events);
+        if (len > 1) {
+            prepare_group(group, len, LOOP_FIRST);
+            prepare_group(group, len, LOOP_SECOND);
+        }
+        for (unsigned i = 0; i < len; i++) {
+            struct loop_source *source = group[i].data.ptr;
+
+            source->ready(source, events_of(&group[i]));
+        }
     }
 }

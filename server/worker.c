@@ -103,7 +103,8 @@ struct worker *worker_new(struct server *server, unsigned index)
     pthread_mutex_init(&w->inbox.lock, NULL);
     fill_exec(w);
     if (w->exec.local == NULL || (w->loop = loop_new()) == NULL || (w->batch = batch_new()) == NULL ||
-        (w->input = malloc(WORKER_INPUT_BYTES)) == NULL)
+        (w->input = malloc(WORKER_INPUT_BYTES)) == NULL ||
+        (w->stage = malloc((size_t)LOOP_GROUP * WORKER_STAGE_BYTES)) == NULL)
         goto fail;
     if ((w->inbox.eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0 ||
         !loop_add(w->loop, w->inbox.eventfd, LOOP_READ, &w->inbox.source))
@@ -129,6 +130,7 @@ void worker_free(struct worker **worker)
     batch_free(&w->batch);
     out_free(&w->out);
     free(w->input);
+    free(w->stage);
     store_local_free(&w->exec.local);
     free(w);
 }

@@ -11,6 +11,7 @@
 
 enum {
     WORKER_INPUT_BYTES = 64 * 1024, /* read at once; requests larger than this get a buffer of their own */
+    WORKER_STAGE_BYTES = 16 * 1024, /* read ahead of its turn, for each connection of a group */
     WORKER_OUT_KEPT = 256 * 1024,   /* of the reply buffer between turns */
 };
 
@@ -31,6 +32,7 @@ struct worker {
     struct exec exec;     /* what handlers see; filled anew for every request */
     struct batch *batch;  /* dispatch.c's */
     uint8_t *input;       /* shared by all connections, WORKER_INPUT_BYTES */
+    uint8_t *stage;       /* the same for what is read ahead, LOOP_GROUP * WORKER_STAGE_BYTES */
     struct out out;       /* the same for replies */
     struct conn *conns;   /* all of them */
     instant now;          /* of this turn */
