@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "server/changes.h"
 #include "server/check.h"
 #include "server/clients.h"
 #include "server/gate.h"
@@ -190,8 +191,8 @@ static bool build(struct server *server, char *err, size_t err_len)
     for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_store(server, workers, err, err_len) && (server->gate = gate_new(workers)) != NULL &&
-           (server->registry = clients_new()) != NULL && make_workers(server, workers) &&
-           open_signals(server) && listeners_open(server, err, err_len);
+           changes_init(server) && (server->registry = clients_new()) != NULL &&
+           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -234,6 +235,7 @@ void server_free(struct server **server)
     clients_free(&s->registry);
     gate_free(&s->gate);
     store_free(&s->store);
+    changes_free(s);
     pthread_mutex_destroy(&s->options_lock);
     pthread_mutex_destroy(&s->errors.lock);
     pthread_mutex_destroy(&s->baseline.lock);
@@ -398,11 +400,17 @@ static void sample_rates(struct server *server, instant now)
 
 /* ---- what is done now and then ---- */
 
+static void flush_now(struct server *server)
+{
+    store_flush(server->store);
+    changes_flushed(server, NULL, CHANGES_ALL_DATABASES);
+}
+
 void server_flush_at(struct server *server, instant when)
 {
     if (when.ms <= clock_now().ms) {
         atomic_store_explicit(&server->flush_at_ms, 0, memory_order_relaxed);
-        store_flush(server->store);
+        flush_now(server);
         return;
     }
     atomic_store_explicit(&server->flush_at_ms, when.ms, memory_order_relaxed);
@@ -415,7 +423,7 @@ static void flush_if_due(struct server *server, instant now)
     if (when == 0 || now.ms < when)
         return;
     if (atomic_compare_exchange_strong(&server->flush_at_ms, &when, 0))
-        store_flush(server->store);
+        flush_now(server);
 }
 
 void server_tick(struct server *server, instant now)
@@ -427,6 +435,7 @@ void server_tick(struct server *server, instant now)
     server->next_tick_ms = now.ms + TICK_MS;
     sample_rates(server, now);
     memory_measure(server);
+    changes_tick(server, now);
 }
 
 /* ---- options ---- */

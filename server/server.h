@@ -15,6 +15,7 @@
 #define SERVER_REDIS_VERSION "7.2.4"
 
 struct listener;
+struct changes;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -61,6 +62,7 @@ struct server {
     pthread_mutex_t options_lock;
     struct store *store;
     struct gate *gate;
+    struct changes *changes; /* who hears of changed keys; changes.h */
     _Atomic unsigned modes; /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/changes.h"
 #include "server/check.h"
 #include "server/command/command.h"
 #include "server/glob.h"
@@ -254,6 +255,7 @@ static void flush(struct exec *x, struct request *rq)
         return;
     }
     store_flush(x->store);
+    changes_flushed(x->server, x, CHANGES_ALL_DATABASES);
     reply_ok(x);
 }
 
