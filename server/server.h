@@ -15,6 +15,8 @@
 #define SERVER_REDIS_VERSION "7.2.4"
 
 struct listener;
+struct changes;
+struct watches;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -61,7 +63,9 @@ struct server {
     pthread_mutex_t options_lock;
     struct store *store;
     struct gate *gate;
-    _Atomic unsigned modes; /* enum server_mode */
+    struct changes *changes; /* who hears of changed keys; changes.h */
+    struct watches *watches; /* keys under WATCH; watch.h */
+    _Atomic unsigned modes;  /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */
     struct worker **workers;
@@ -121,7 +125,7 @@ uint64_t server_rss(void);
 const char *server_apply_option(struct server *server, const char *name);
 /* Asks all workers to stop; returns at once. Any thread. */
 void server_stop(struct server *server);
-/* flush_all with a delay: drops everything at `when` (memcached); a later call replaces it. */
+/* flush_all with a delay: drops all of database 0 at `when` (memcached); a later call replaces it. */
 void server_flush_at(struct server *server, instant when);
 
 #endif

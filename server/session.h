@@ -29,6 +29,8 @@ enum server_mode {
     SERVER_PAUSED = 1 << 17,    /* CLIENT PAUSE */
 };
 
+struct transaction;
+
 struct session {
     uint64_t id;
     unsigned modes; /* enum session_mode */
@@ -48,6 +50,9 @@ struct session {
     _Atomic(const char *) last_command; /* "get", "client|list"; static text; NULL: none yet */
     _Atomic size_t input_bytes;         /* of an unfinished request */
     _Atomic size_t output_bytes;        /* replies waiting for the client to read */
+    struct transaction *transaction;    /* transaction.h; NULL until the first MULTI or WATCH */
+    _Atomic int32_t queued;             /* requests since MULTI; -1: not in one */
+    _Atomic size_t queued_bytes;        /* of them */
     uint64_t commands;
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };

@@ -102,6 +102,8 @@ struct worker *worker_new(struct server *server, unsigned index)
         (struct worker){.server = server, .index = index, .inbox.eventfd = -1, .inbox.source.ready = on_wake};
     pthread_mutex_init(&w->inbox.lock, NULL);
     fill_exec(w);
+    if (w->exec.local != NULL)
+        store_local_set_owner(w->exec.local, &w->exec);
     if (w->exec.local == NULL || (w->loop = loop_new()) == NULL || (w->batch = batch_new()) == NULL ||
         (w->input = malloc(WORKER_INPUT_BYTES)) == NULL ||
         (w->stage = malloc((size_t)LOOP_GROUP * WORKER_STAGE_BYTES)) == NULL)

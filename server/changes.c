@@ -1,0 +1,124 @@
+/* changes.c - the store's one observer; see changes.h.
+ *
+ * Locks: `lock` is outside the shards' locks, so what runs under those (the
+ * observer) reads the counts without it. That is enough: who wants to hear of
+ * a key raises the count before it takes the key's shard to look at it, and
+ * whoever changes the key later takes that lock after. */
+#include "server/changes.h"
+
+#include <stdlib.h>
+
+#include "server/check.h"
+#include "server/server.h"
+#include "server/watch.h"
+
+enum { LINGER_MS = 5000 }; /* taking the observer off and putting it on locks every shard */
+
+struct changes {
+    pthread_mutex_t lock;
+    struct store_observer observer;
+    bool installed;      /* under the lock */
+    int64_t last_use_ms; /* under the lock: when a tick last saw it wanted */
+    _Atomic uint64_t wants[CHANGES_KINDS];
+    void (*tracking_changed)(struct server *server, struct exec *by, uint8_t db, struct slice name,
+                             enum store_change change);
+    void (*tracking_flushed)(struct server *server, struct exec *by, int db);
+};
+
+static bool is_wanted(const struct changes *c, enum changes_kind kind)
+{
+    return atomic_load_explicit(&c->wants[kind], memory_order_relaxed) > 0;
+}
+
+static void on_change(void *arg, void *by, uint8_t db, struct slice name, enum store_change change)
+{
+    struct server *server = arg;
+    struct changes *c = server->changes;
+
+    if (is_wanted(c, CHANGES_WATCH))
+        watch_changed(server, db, name);
+    if (is_wanted(c, CHANGES_TRACKING) && c->tracking_changed != NULL)
+        c->tracking_changed(server, by, db, name, change);
+}
+
+bool changes_init(struct server *server)
+{
+    struct changes *c = calloc(1, sizeof *c);
+
+    if (c == NULL)
+        return false;
+    pthread_mutex_init(&c->lock, NULL);
+    c->observer = (struct store_observer){.changed = on_change, .arg = server};
+    server->changes = c;
+    return true;
+}
+
+/* The store may be gone already. */
+void changes_free(struct server *server)
+{
+    if (server->changes == NULL)
+        return;
+    pthread_mutex_destroy(&server->changes->lock);
+    free(server->changes);
+    server->changes = NULL;
+}
+
+void changes_want(struct server *server, enum changes_kind kind)
+{
+    struct changes *c = server->changes;
+
+    pthread_mutex_lock(&c->lock);
+    atomic_fetch_add_explicit(&c->wants[kind], 1, memory_order_relaxed);
+    if (!c->installed) {
+        store_observe(server->store, &c->observer);
+        c->installed = true;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+void changes_unwant(struct server *server, enum changes_kind kind)
+{
+    struct changes *c = server->changes;
+
+    CHECK(atomic_fetch_sub_explicit(&c->wants[kind], 1, memory_order_relaxed) > 0);
+}
+
+void changes_tick(struct server *server, instant now)
+{
+    struct changes *c = server->changes;
+    bool wanted = false;
+
+    pthread_mutex_lock(&c->lock);
+    for (unsigned kind = 0; kind < CHANGES_KINDS; kind++)
+        wanted |= is_wanted(c, kind);
+    if (wanted || c->last_use_ms == 0 || now.ms < c->last_use_ms)
+        c->last_use_ms = now.ms;
+    if (c->installed && now.ms - c->last_use_ms > LINGER_MS) {
+        store_observe(server->store, NULL);
+        c->installed = false;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+void changes_set_tracking_hook(struct server *server,
+                               void (*changed)(struct server *server, struct exec *by, uint8_t db,
+                                               struct slice name, enum store_change change))
+{
+    server->changes->tracking_changed = changed;
+}
+
+void changes_set_flush_hook(struct server *server,
+                            void (*flushed)(struct server *server, struct exec *by, int db))
+{
+    server->changes->tracking_flushed = flushed;
+}
+
+void changes_flushed(struct server *server, struct exec *by, int db)
+{
+    struct changes *c = server->changes;
+
+    if (is_wanted(c, CHANGES_WATCH))
+        watch_flushed(server, db);
+    if (is_wanted(c, CHANGES_TRACKING) && c->tracking_flushed != NULL)
+        c->tracking_flushed(server, by, db);
+}
