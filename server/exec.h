@@ -46,6 +46,8 @@ void reply_integer(struct exec *x, int64_t value);
 void reply_bool(struct exec *x, bool value);     /* RESP2: integer */
 void reply_double(struct exec *x, double value); /* RESP2: bulk */
 void reply_bulk(struct exec *x, struct slice value);
+/* The same of a value that a writer may be changing meanwhile: store_peek_ok() will tell. */
+void reply_racy_bulk(struct exec *x, const uint8_t *value, size_t len);
 void reply_text(struct exec *x, const char *text);       /* bulk of a C string */
 void reply_verbatim(struct exec *x, struct slice value); /* RESP2: bulk */
 void reply_null(struct exec *x);

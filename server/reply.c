@@ -132,8 +132,7 @@ void reply_bulk_blob(struct exec *x, struct blob *blob, struct slice value)
     reply_raw(x, "\r\n", 2);
 }
 
-/* As reply_bulk(), of a value that a writer may be changing meanwhile: store_peek_ok() will tell. */
-static void reply_racy_bulk(struct exec *x, const uint8_t *value, size_t len)
+void reply_racy_bulk(struct exec *x, const uint8_t *value, size_t len)
 {
     uint8_t *p = out_room(x->out, RESP_BULK_MAX(len));
 

@@ -395,29 +395,6 @@ void cmd_getex(struct exec *x, struct request *rq)
     store_edit_end(&edit);
 }
 
-void cmd_append(struct exec *x, struct request *rq)
-{
-    struct key key = exec_key(x, rq, 1);
-    struct store_value item = {.head = rq->argv[2], .backing = x->backing};
-    enum store_status status;
-    struct store_edit edit;
-
-    store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    if (edit_shows(&edit)) {
-        item = (struct store_value){.head = edit.value,
-                                    .tail = rq->argv[2],
-                                    .flags = edit.flags,
-                                    .expires = edit.expires,
-                                    .key_binary = edit.key_binary};
-    }
-    status = store_edit_put(&edit, &item);
-    store_edit_end(&edit);
-    if (status == STORE_OK)
-        reply_integer(x, (int64_t)(item.head.len + item.tail.len));
-    else
-        reply_store_refused(x, status);
-}
-
 /* ---- counting ---- */
 
 static void add_to_number(struct exec *x, struct request *rq, int64_t amount)

@@ -63,6 +63,11 @@ void blob_unpin(struct blob **blob)
     free(b);
 }
 
+bool blob_is_sole(const struct blob *blob)
+{
+    return atomic_load_explicit(&blob->pins, memory_order_acquire) == 1; /* pairs with blob_unpin() */
+}
+
 struct blob *blob_grow(struct blob *blob, size_t capacity)
 {
     struct blob *grown;

@@ -7,6 +7,7 @@
 #define CORRAL_BLOB_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,9 @@ struct blob *blob_new(size_t capacity);
 void blob_pin(struct blob *blob);
 /* Gives a pin back and forgets the pointer; the last one frees. Copes with NULL. */
 void blob_unpin(struct blob **blob);
+/* Whether the caller's pin is the only one, and everything that others did with
+ * the bytes is over. Stays so only while nobody can find the blob to pin it. */
+bool blob_is_sole(const struct blob *blob);
 /* Enlarges a blob that only the caller has pinned; NULL (and *blob unharmed) when memory is short. */
 struct blob *blob_grow(struct blob *blob, size_t capacity);
 /* Heap bytes of all blobs alive in the process. */

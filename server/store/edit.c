@@ -91,6 +91,19 @@ static bool lies_in_item(const struct store_edit *e, struct slice part)
            part.data < e->value.data + e->value.len;
 }
 
+static bool scratch_fits(struct store_local *local, size_t need)
+{
+    uint8_t *more;
+
+    if (need <= local->scratch_cap)
+        return true;
+    if ((more = realloc(local->scratch, need)) == NULL)
+        return false;
+    local->scratch = more;
+    local->scratch_cap = need;
+    return true;
+}
+
 /* The value may be part of the very item that making room could evict or move. */
 static bool save_parts(struct store_edit *e, struct slice *head, struct slice *tail, bool pinned)
 {
@@ -101,13 +114,8 @@ static bool save_parts(struct store_edit *e, struct slice *head, struct slice *t
         return true;
     if (pinned)
         return true;
-    if (need > local->scratch_cap) {
-        uint8_t *more = realloc(local->scratch, need);
-        if (more == NULL)
-            return false;
-        local->scratch = more;
-        local->scratch_cap = need;
-    }
+    if (!scratch_fits(local, need))
+        return false;
     if (head->len != 0)
         memcpy(local->scratch, head->data, head->len);
     if (tail->len != 0)
@@ -417,6 +425,150 @@ enum store_status store_edit_put(struct store_edit *e, const struct store_value 
 
     if (status == STORE_OK)
         tell(e, e->found ? CHANGE_WRITTEN : CHANGE_REMOVED); /* the latter for an expiry in the past */
+    return status;
+}
+
+/* ---- writing into a value ---- */
+
+/* Copies `old` with the bytes written over it, and zeros in between. */
+static void compose(uint8_t *to, struct slice old, size_t offset, struct slice bytes)
+{
+    if (old.len != 0)
+        memcpy(to, old.data, old.len);
+    if (offset > old.len)
+        memset(to + old.len, 0, offset - old.len);
+    if (bytes.len != 0)
+        memcpy(to + offset, bytes.data, bytes.len);
+}
+
+/* What a large value of that size is given beyond it when it grows from `old`
+ * bytes: as much as blob_for() puts up with, so that the next writes at its end
+ * stay in place. Without a policy nobody can make room, and then it must be there. */
+static size_t room_to_grow(const struct shard *s, size_t old, size_t size)
+{
+    enum { MOST = 1 << 20 };
+    size_t room = size / 8 < MOST ? size / 8 : MOST;
+
+    if (old == 0 || size <= old)
+        return 0;
+    return s->type != NULL || s->weight + size + room <= s->capacity ? room : 0;
+}
+
+static enum store_status write_as_blob(struct store_edit *e, struct store_value *v, struct slice old,
+                                       size_t size, size_t offset, struct slice bytes)
+{
+    struct shard *s = e->shard;
+    struct blob *blob = NULL;
+    enum store_status status = STORE_NO_SPACE;
+
+    if (size <= s->capacity) /* else it could never be kept, so spare the copy */
+        blob = blob_new(size + room_to_grow(s, old.len, size));
+    if (blob == NULL) {
+        s->stats.refused++;
+        return STORE_NO_SPACE;
+    }
+    compose(blob->data, old, offset, bytes);
+    v->head = (struct slice){blob->data, size};
+    v->backing = blob;
+    status = put(e, v);
+    blob_unpin(&blob);
+    return status;
+}
+
+/* The whole value with the change in it, as a new one. */
+static enum store_status write_anew(struct store_edit *e, size_t offset, struct slice bytes)
+{
+    struct shard *s = e->shard;
+    bool shows = e->found && state_shows(e->state);
+    struct slice old = shows ? e->value : (struct slice){NULL, 0};
+    size_t size = offset + bytes.len > old.len ? offset + bytes.len : old.len;
+    struct store_value v = {0};
+
+    if (shows)
+        v = (struct store_value){.flags = e->flags, .expires = e->expires, .key_binary = e->key_binary};
+    if (size + e->key.len + ITEM_OVERHEAD_MAX > s->log_item_max)
+        return write_as_blob(e, &v, old, size, offset, bytes);
+    if (!scratch_fits(e->local, size)) {
+        s->stats.refused++;
+        return STORE_NO_SPACE;
+    }
+    compose(e->local->scratch, old, offset, bytes);
+    v.head = (struct slice){e->local->scratch, size};
+    return put(e, &v);
+}
+
+static void set_cas(const struct found *f, uint64_t cas)
+{
+    if (cas != 0)
+        racy_write(f->item + f->shape.key_at - sizeof cas, &cas, sizeof cas);
+}
+
+/* Readers of a blob have the lock or a pin; with neither about, its bytes are ours alone. */
+static bool write_in_blob(struct store_edit *e, const struct found *f, size_t offset, struct slice bytes,
+                          uint64_t cas)
+{
+    struct item_blob b = item_blob_of(f);
+    size_t at = (size_t)(b.data - b.blob->data);
+    size_t end = offset + bytes.len;
+    uint8_t *value = b.blob->data + at;
+
+    if (!blob_is_sole(b.blob) || end > b.blob->capacity - at)
+        return false;
+    if (offset > b.len)
+        memset(value + b.len, 0, offset - b.len);
+    if (bytes.len != 0)
+        memcpy(value + offset, bytes.data, bytes.len);
+    if (end > b.len)
+        b.len = end;
+    bucket_write_begin(f->place.home);
+    racy_write(f->item + f->shape.key_at + f->shape.key_len, &b, sizeof b);
+    set_cas(f, cas);
+    bucket_write_end(f->place.home);
+    show(e, f);
+    return true;
+}
+
+/* False when it must be written anew, and nothing has changed. */
+static bool write_in_place(struct store_edit *e, size_t offset, struct slice bytes)
+{
+    struct shard *s = e->shard;
+    struct found f = find_for(e);
+    uint64_t cas;
+
+    if (f.ref == 0 || e->state != ITEM_LIVE)
+        return false;
+    cas = e->cas != 0 ? atomic_fetch_add(&e->store->next_cas, 1) : 0;
+    if (word0_flags(f.shape.word0) & ITEM_BLOB) {
+        if (!write_in_blob(e, &f, offset, bytes, cas))
+            return false;
+    } else {
+        if (offset + bytes.len > f.shape.value_len)
+            return false;
+        bucket_write_begin(f.place.home);
+        if (bytes.len != 0)
+            racy_write(f.item + f.shape.key_at + f.shape.key_len + offset, bytes.data, bytes.len);
+        set_cas(&f, cas);
+        bucket_write_end(f.place.home);
+    }
+    touch(s, &f);
+    if (e->fetched)
+        index_clear_fetched(&s->index, f.place.id);
+    show(e, &f);
+    return true;
+}
+
+enum store_status store_edit_write(struct store_edit *e, size_t offset, struct slice bytes)
+{
+    size_t most = atomic_load(&e->store->item_max);
+    enum store_status status = STORE_OK;
+
+    if (e->key.len > STORE_KEY_MAX || bytes.len > most || offset > most - bytes.len ||
+        offset + bytes.len + e->key.len > most)
+        return STORE_TOO_BIG;
+    if (!write_in_place(e, offset, bytes))
+        status = write_anew(e, offset, bytes);
+    if (status == STORE_OK)
+        tell(e, CHANGE_WRITTEN);
     return status;
 }
 

@@ -31,6 +31,7 @@ enum {
     STORE_KEY_MAX = 32767, /* bytes of a key; memcached's own limit of 250 is the dialect's */
     STORE_SHARDS_MAX = 1024,
     STORE_DATABASES_MAX = 256,
+    STORE_WRITES_TOGETHER = 128 * 1024, /* see store_edit_write() */
 };
 
 /* A key and its hash. Make it with store_key(); data must outlive the call it is passed to.
@@ -177,6 +178,18 @@ void store_edit_begin(struct store *store, struct store_local *local, const stru
 /* Stores or overwrites. On any refusal what was there is still there. Expiry in
  * the past stores nothing: the old item is dropped and STORE_OK returned. */
 enum store_status store_edit_put(struct store_edit *edit, const struct store_value *value);
+/* Writes bytes into the value, from `offset` on; the value grows as far as they
+ * reach, with zeros where nothing was written. A value that no plain read would
+ * show, and one that is not there, count as empty; else flags and expiry stay.
+ * The bytes may not lie in the item. On any refusal nothing has changed.
+ *
+ * Costs what is written, not what is there, unless the value has to move: when
+ * it outgrows its place, or when it is large and somebody is still reading it.
+ * A growing large value is given room for more, so growing by little and little
+ * does not copy it each time. Readers of a final value longer than
+ * STORE_WRITES_TOGETHER bytes see all writes of one edit or none; of a shorter
+ * one, each write by itself. */
+enum store_status store_edit_write(struct store_edit *edit, size_t offset, struct slice bytes);
 /* Removes it, if found. */
 void store_edit_drop(struct store_edit *edit);
 /* Changes the expiry only (ms == 0: never). In the past: dropped. STORE_NO_SPACE is possible, and changes

@@ -3,7 +3,10 @@
  *
  * Every value says which key and which version it is and is filled with a
  * pattern made from both. A reader notes the last version acknowledged before
- * it looks; what it then sees must be whole and not older (contract C1). */
+ * it looks; what it then sees must be whole and not older (contract C1).
+ *
+ * Some keys are written into instead of stored anew: small ones all at once,
+ * large ones at both ends, which readers must see change together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -88,6 +91,26 @@ static void raise_acked(struct world *w, uint32_t k, uint32_t version)
         ;
 }
 
+/* Keys that are written into, and those of them whose values are blobs. */
+static bool is_written_into(uint32_t k)
+{
+    return k % 4 == 0;
+}
+static bool is_large(uint32_t k)
+{
+    return k % 64 == 0;
+}
+enum { LARGE = STORE_WRITES_TOGETHER + 5000 };
+
+static bool ends_agree(const uint8_t *value, size_t len)
+{
+    uint32_t first, last;
+
+    memcpy(&first, value + offsetof(struct value, version), sizeof first);
+    memcpy(&last, value + len - sizeof last, sizeof last);
+    return first == last;
+}
+
 static void *reader(void *arg)
 {
     struct worker_arg *a = arg;
@@ -107,6 +130,8 @@ static void *reader(void *arg)
             size_t len = peek.len < sizeof copy ? peek.len : sizeof copy;
             if (status == PEEK_BLOB) {
                 memcpy(&copy, peek.value, len);
+                if (is_large(k) && !ends_agree(peek.value, peek.len))
+                    atomic_fetch_add(&w->torn, 1);
                 blob_unpin(&peek.blob);
                 atomic_fetch_add(&w->blobs, 1);
             } else {
@@ -116,7 +141,8 @@ static void *reader(void *arg)
                 if (!is_whole(&copy, peek.len, k))
                     atomic_fetch_add(&w->torn, 1);
             }
-            if (peek.flags != copy.version) /* value and flags of two different items */
+            if (!is_written_into(k) &&
+                peek.flags != copy.version) /* value and flags of two different items */
                 atomic_fetch_add(&w->torn, 1);
             if (copy.version < acked)
                 atomic_fetch_add(&w->stale, 1);
@@ -125,6 +151,17 @@ static void *reader(void *arg)
         }
     }
     return NULL;
+}
+
+static enum store_status write_into(struct store_edit *e, uint32_t k, uint32_t version, struct value *v)
+{
+    uint32_t size = make(v, k, version, k % 300);
+    enum store_status status = store_edit_write(e, 0, (struct slice){(uint8_t *)v, size});
+
+    if (status == STORE_OK && is_large(k))
+        status =
+            store_edit_write(e, LARGE - sizeof version, (struct slice){(uint8_t *)&version, sizeof version});
+    return status;
 }
 
 static void write_one(struct worker_arg *a, uint32_t k, struct value *v)
@@ -138,6 +175,9 @@ static void write_one(struct worker_arg *a, uint32_t k, struct value *v)
     uint32_t version = atomic_fetch_add(&w->made[k], 1) + 1;
     if (roll(&a->seed, 10) == 0) {
         store_edit_drop(&e);
+    } else if (is_written_into(k)) {
+        if (write_into(&e, k, version, v) != STORE_OK)
+            store_edit_drop(&e);
     } else {
         uint32_t len = roll(&a->seed, 4) == 0 ? roll(&a->seed, VALUE_MAX) : 100;
         uint32_t size = make(v, k, version, len);
