@@ -27,9 +27,10 @@ struct dispatch_input {
 };
 
 enum dispatch_status {
-    DISPATCH_MORE, /* all whole requests are answered */
-    DISPATCH_FULL, /* stopped because there is much to send: flush, then call again */
-    DISPATCH_CLOSE /* the session is over: flush, then close */
+    DISPATCH_MORE,   /* all whole requests are answered */
+    DISPATCH_FULL,   /* stopped because there is much to send: flush, then call again */
+    DISPATCH_PARKED, /* what is not consumed waits: session->parked says for what */
+    DISPATCH_CLOSE   /* the session is over: flush, then close */
 };
 
 /* Appends replies to the worker's out. */
