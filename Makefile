@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 .SUFFIXES:
 .PHONY: all deps run test lint asan tsan fuzz bench install clean help
 
-DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
              netcat-openbsd
 DEPS_TOOLS = clang clang-format clang-tidy cppcheck libclang-rt-14-dev

@@ -69,7 +69,9 @@ void changes_want(struct server *server, enum changes_kind kind)
 
     pthread_mutex_lock(&c->lock);
     atomic_fetch_add_explicit(&c->wants[kind], 1, memory_order_relaxed);
-    if (!c->installed) {
+    /* Those who track read without a shard's lock. Installing it anew takes all of them in turn, so
+     * whoever changes a key after this sees the count, and what was changed before is seen by us. */
+    if (!c->installed || kind == CHANGES_TRACKING) {
         store_observe(server->store, &c->observer);
         c->installed = true;
     }

@@ -9,6 +9,8 @@
 #include "server/check.h"
 #include "server/clients.h"
 #include "server/log.h"
+#include "server/pause.h"
+#include "server/push.h"
 #include "server/server.h"
 #include "server/transaction.h"
 #include "server/worker.h"
@@ -33,6 +35,7 @@ enum {
 
 static void on_ready(struct loop_source *source, unsigned events);
 static void prepare(struct loop_source *source, enum loop_round round, unsigned nth);
+static void on_timer(struct timer *timer);
 
 struct conn *conn_new(enum dialect dialect, int fd, const char *address, const char *local_address,
                       instant now)
@@ -46,6 +49,7 @@ struct conn *conn_new(enum dialect dialect, int fd, const char *address, const c
     }
     c->source.ready = on_ready;
     c->source.prepare = prepare;
+    c->timer.fire = on_timer;
     return c;
 }
 
@@ -68,10 +72,54 @@ bool conn_open(struct conn *c, struct worker *w)
     return true;
 }
 
+static void untouch(struct conn *c)
+{
+    if (!c->touched)
+        return;
+    c->touched = false;
+    if (c->touched_prev != NULL)
+        c->touched_prev->touched_next = c->touched_next;
+    else
+        c->worker->touched = c->touched_next;
+    if (c->touched_next != NULL)
+        c->touched_next->touched_prev = c->touched_prev;
+}
+
+static void touch(struct conn *c)
+{
+    struct worker *w = c->worker;
+
+    if (c->touched)
+        return;
+    c->touched = true;
+    c->touched_prev = NULL;
+    c->touched_next = w->touched;
+    if (w->touched != NULL)
+        w->touched->touched_prev = c;
+    w->touched = c;
+}
+
+/* It waits no longer, for whatever reason. */
+static void unpark(struct conn *c)
+{
+    struct session *s = &c->session;
+
+    if (s->parked == PARK_NOT)
+        return;
+    s->parked = PARK_NOT;
+    atomic_store_explicit(&s->waiting, false, memory_order_relaxed);
+    session_show(s, SHOWN_BLOCKED, false);
+    timers_cancel(&c->worker->timers, &c->timer);
+    atomic_fetch_sub_explicit(&c->worker->server->blocked, 1, memory_order_relaxed);
+}
+
 static void leave_worker(struct conn *c)
 {
     struct worker *w = c->worker;
 
+    unpark(c);
+    untouch(c);
+    push_leave(w, &c->session);
     if (c->prev != NULL)
         c->prev->next = c->next;
     else
@@ -108,7 +156,7 @@ static void listen_as_needed(struct conn *c)
 {
     unsigned events = out_pending(&c->pending) > 0 ? LOOP_WRITE : 0;
 
-    if (!c->paused && !c->draining)
+    if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
         events |= LOOP_READ;
     listen_to(c, events);
 }
@@ -167,9 +215,17 @@ static bool send_out(struct conn *c, struct out *out)
     return true;
 }
 
+static size_t output_limit(const struct conn *c)
+{
+    const struct options *o = c->worker->exec.options;
+
+    return c->session.modes & SESSION_SUBSCRIBED ? option_live(o, client_output_buffer_limit_pubsub)
+                                                 : option_live(o, client_output_buffer_limit);
+}
+
 static bool over_limit(struct conn *c, size_t pending)
 {
-    size_t limit = option_live(c->worker->exec.options, client_output_buffer_limit);
+    size_t limit = output_limit(c);
 
     if (pending <= limit)
         return false;
@@ -330,6 +386,35 @@ static bool query_too_long(struct conn *c, size_t len, size_t wanted)
     return true;
 }
 
+/* ---- waiting ---- */
+
+/* What is not executed stays as it is, and nothing more is read. */
+static bool keep_parked(struct conn *c, const struct window *in, size_t consumed)
+{
+    if (in->blob == NULL || consumed > 0)
+        return window_close(c, in, consumed, 0);
+    c->big_len = in->len;
+    return true;
+}
+
+/* False: close. */
+static bool park(struct conn *c, const struct window *in, size_t consumed)
+{
+    struct worker *w = c->worker;
+    struct session *s = &c->session;
+    bool waiting = s->parked == PARK_WAITING;
+    instant until = waiting ? s->park_until : pause_until(w->server);
+
+    atomic_store_explicit(&s->waiting, waiting, memory_order_relaxed);
+    session_show(s, SHOWN_BLOCKED, true);
+    atomic_fetch_add_explicit(&w->server->blocked, 1, memory_order_relaxed);
+    if (!keep_parked(c, in, consumed))
+        return false;
+    if (!waiting && until.ms == 0)
+        conn_wake_later(c, PARK_WOKEN); /* it is over already */
+    return until.ms == 0 || timers_set(&w->timers, &c->timer, until);
+}
+
 /* ---- a turn ---- */
 
 /* Answers what the window holds. False: close. */
@@ -346,7 +431,9 @@ static bool work(struct conn *c, const struct window *window)
     do {
         in.consumed = 0;
         in.wanted = 0;
+        c->worker->serving = c;
         status = dispatch(c->worker, &in);
+        c->worker->serving = NULL;
         used += in.consumed;
         in.data += in.consumed;
         in.len -= in.consumed;
@@ -354,6 +441,8 @@ static bool work(struct conn *c, const struct window *window)
             return false;
     } while (status == DISPATCH_FULL && !c->paused);
 
+    if (status == DISPATCH_PARKED)
+        return park(c, window, used);
     if (status == DISPATCH_CLOSE) {
         c->draining = true;
         return out_pending(&c->pending) > 0;
@@ -384,7 +473,7 @@ static void prepare(struct loop_source *source, enum loop_round round, unsigned 
         return;
     }
     CHECK(c->staged == NULL);
-    if (c->paused || c->draining || c->rest != NULL || c->big != NULL)
+    if (c->paused || c->draining || c->session.parked != PARK_NOT || c->rest != NULL || c->big != NULL)
         return;
     n = recv(c->session.fd, stage, WORKER_STAGE_BYTES, 0);
     if (n <= 0)
@@ -413,7 +502,7 @@ static bool read_turn(struct conn *c)
     size_t turn = 0;
 
     atomic_store_explicit(&c->session.last_active_ms, c->worker->now.ms, memory_order_relaxed);
-    while (!c->paused && !c->draining) {
+    while (!c->paused && !c->draining && c->session.parked == PARK_NOT) {
         struct window in;
         size_t asked;
         ssize_t n = receive(c, &in, &asked);
@@ -437,6 +526,8 @@ static bool read_turn(struct conn *c)
 static bool resume(struct conn *c)
 {
     c->paused = false;
+    if (c->session.parked != PARK_NOT)
+        return true;
     if (c->rest_len == 0 && c->big == NULL)
         return true;
     struct window in = window_open(c);
@@ -468,7 +559,7 @@ static void on_ready(struct loop_source *source, unsigned events)
     if (events & LOOP_WRITE)
         alive = write_turn(c);
     if (alive && (events & (LOOP_READ | LOOP_BROKEN))) {
-        if (!c->paused && !c->draining)
+        if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
             alive = read_turn(c);
         else if (events & LOOP_BROKEN)
             alive = false;
@@ -477,6 +568,74 @@ static void on_ready(struct loop_source *source, unsigned events)
         listen_as_needed(c);
     else
         conn_close(c);
+}
+
+/* ---- unasked ---- */
+
+struct conn *conn_of(struct session *session)
+{
+    return (struct conn *)((uintptr_t)session - offsetof(struct conn, session));
+}
+
+struct out *conn_voice(struct conn *c)
+{
+    struct worker *w = c->worker;
+
+    if (w->serving == c && c->session.replies == REPLY_ON)
+        return &w->out;
+    touch(c);
+    return out_pending(&c->pending) <= output_limit(c) ? &c->pending : NULL;
+}
+
+void conn_wake_later(struct conn *c, enum park_outcome outcome)
+{
+    c->woken = true;
+    c->outcome = outcome;
+    touch(c);
+}
+
+/* False: close. */
+static bool wake(struct conn *c, enum park_outcome outcome)
+{
+    struct session *s = &c->session;
+
+    if (s->parked == PARK_NOT)
+        return true;
+    if (s->parked == PARK_WAITING)
+        s->outcome = outcome;
+    unpark(c);
+    return c->paused || resume(c);
+}
+
+void conn_speak(struct conn *c)
+{
+    bool woken = c->woken, alive = !c->pending.failed;
+
+    untouch(c);
+    c->woken = false;
+    if (alive && out_pending(&c->pending) > 0)
+        alive = write_turn(c) && !over_limit(c, out_pending(&c->pending));
+    if (alive && woken)
+        alive = wake(c, c->outcome);
+    if (alive)
+        listen_as_needed(c);
+    else
+        conn_close(c);
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct conn *c = (struct conn *)((uintptr_t)timer - offsetof(struct conn, timer));
+
+    if (wake(c, PARK_TIMED_OUT))
+        listen_as_needed(c);
+    else
+        conn_close(c);
+}
+
+bool conn_may_idle(const struct conn *c)
+{
+    return c->session.parked != PARK_NOT || (c->session.modes & (SESSION_SUBSCRIBED | SESSION_MONITOR));
 }
 
 void conn_flush_at_exit(struct conn *c)

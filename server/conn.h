@@ -11,6 +11,7 @@
 #include "server/loop.h"
 #include "server/out.h"
 #include "server/session.h"
+#include "server/timers.h"
 
 struct worker;
 
@@ -26,10 +27,15 @@ struct conn {
     uint8_t *staged; /* read ahead of its turn, into the worker's stage; NULL: nothing was */
     size_t staged_len;
     uint64_t staged_hash; /* of its first key, for prefetching; 0: none was found */
-    struct out pending;   /* replies the kernel did not take */
-    unsigned listens_to;  /* enum loop_event */
-    bool paused;          /* does not read: too much is pending */
-    bool draining;        /* will be closed when what is pending is through */
+    struct out pending;  /* replies the kernel did not take */
+    unsigned listens_to; /* enum loop_event */
+    bool paused;         /* does not read: too much is pending */
+    bool draining;       /* will be closed when what is pending is through */
+    bool touched;        /* in its worker's list of those, by the next two */
+    bool woken;          /* a parked request is to be looked at again */
+    enum park_outcome outcome;
+    struct conn *touched_next, *touched_prev;
+    struct timer timer; /* of a parked request */
     struct session session;
 };
 
@@ -40,6 +46,21 @@ struct conn *conn_new(enum dialect dialect, int fd, const char *address, const c
 bool conn_open(struct conn *conn, struct worker *worker);
 /* Closes and frees. Copes with one that was never opened. */
 void conn_close(struct conn *conn);
+/* ---- for those who speak to it unasked: push.c ---- */
+
+struct conn *conn_of(struct session *session);
+/* Where to write what its client is to hear now: whole messages only. While its
+ * own request is being executed, that is among its replies; otherwise it is sent
+ * by conn_speak(), for which it is now in its worker's list. NULL: it has so much
+ * unread that it will be closed. */
+struct out *conn_voice(struct conn *conn);
+/* A parked request is to be looked at again, in conn_speak(). */
+void conn_wake_later(struct conn *conn, enum park_outcome outcome);
+/* Takes it off the list; sends, wakes, or closes it. Only between two turns. */
+void conn_speak(struct conn *conn);
+/* It is waiting for us: `timeout` is not about it. */
+bool conn_may_idle(const struct conn *conn);
+
 /* A last attempt to send what is pending; never waits. */
 void conn_flush_at_exit(struct conn *conn);
 

@@ -14,8 +14,12 @@
 #include "server/command/memcache.h"
 #include "server/gate.h"
 #include "server/memory.h"
+#include "server/monitor.h"
+#include "server/pause.h"
+#include "server/push.h"
 #include "server/server.h"
 #include "server/transaction.h"
+#include "server/tracking.h"
 #include "server/worker.h"
 
 enum {
@@ -44,6 +48,8 @@ struct batch {
     enum parse_status status; /* why parsing stopped */
     struct slice *words;      /* argv of all requests, one after the other */
     uint32_t words_len, words_cap;
+    uint8_t *line; /* an inline request as it came, should it have to be parsed again */
+    size_t line_at, line_len, line_cap;
 };
 
 struct batch *batch_new(void)
@@ -63,6 +69,7 @@ void batch_free(struct batch **batch)
     if (*batch == NULL)
         return;
     free((*batch)->words);
+    free((*batch)->line);
     free(*batch);
     *batch = NULL;
 }
@@ -82,6 +89,9 @@ void batch_trim(struct batch *b)
 {
     if (b->words_cap > WORDS_KEPT)
         words_resize(b, WORDS_FIRST);
+    free(b->line);
+    b->line = NULL;
+    b->line_cap = 0;
 }
 
 /* ---- parsing ---- */
@@ -106,6 +116,30 @@ static bool must_be_alone(const struct dispatch_input *in, size_t at)
     return in->session->dialect == DIALECT_RESP && (in->data[at] != '*' || !in->session->authenticated);
 }
 
+/* An inline request that is parked is parsed again later, but its words are unquoted in place. */
+static bool keep_line(struct batch *b, const struct dispatch_input *in)
+{
+    const uint8_t *from = in->data + b->end, *end;
+    size_t most = in->len - b->end < RESP_INLINE_MAX ? in->len - b->end : RESP_INLINE_MAX;
+
+    b->line_len = 0;
+    if ((end = memchr(from, '\n', most)) == NULL)
+        return true;
+    b->line_at = b->end;
+    b->line_len = (size_t)(end - from);
+    if (b->line_len > b->line_cap) {
+        uint8_t *line = realloc(b->line, b->line_len);
+
+        if (line == NULL)
+            return false;
+        b->line = line;
+        b->line_cap = b->line_len;
+    }
+    if (b->line_len > 0)
+        memcpy(b->line, from, b->line_len);
+    return true;
+}
+
 /* The first request that needs more words than there are must wait until the
  * batch is empty: only then may the words move. */
 static bool make_room_for_words(struct batch *b, uint32_t needed)
@@ -124,6 +158,7 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
 
     b->len = 0;
     b->words_len = 0;
+    b->line_len = 0;
     b->status = PARSE_DONE;
     while (b->len < BATCH && b->end < in->len) {
         struct entry *e = &b->entries[b->len];
@@ -132,6 +167,8 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
 
         if (alone && b->len > 0)
             break;
+        if (alone && in->data[b->end] != '*' && !keep_line(b, in))
+            return false;
         e->request =
             (struct request){.argv = b->words + b->words_len, .argv_max = b->words_cap - b->words_len};
         e->status = parse_one(w, in, &e->request, b->end, &consumed);
@@ -311,14 +348,49 @@ static void call(struct exec *x, const struct command *command, struct request *
     gate_open(x->server->gate, x->worker->index);
 }
 
+/* Whether the session's own modes let it send this. False: answered. */
+static bool is_allowed(struct exec *x, const struct command *command, unsigned modes)
+{
+    if ((modes & SESSION_SUBSCRIBED) && x->session->resp == 2 && !(command->flags & CMD_IN_SUBSCRIBED)) {
+        reply_error(
+            x,
+            "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+            "allowed in this context",
+            command->name);
+        return false;
+    }
+    if ((modes & SESSION_MONITOR) &&
+        ((command->flags & (CMD_WRITE | CMD_READONLY)) || command->handler == cmd_publish)) {
+        reply_error(x, "ERR Replica can't interact with the keyspace"); /* redis's view of who monitors */
+        return false;
+    }
+    return true;
+}
+
 /* The session or the server is in a mode where a request is more than its handler. */
 static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
 {
+    if (!is_allowed(x, command, modes))
+        return;
+    if ((modes & SERVER_PAUSED) && !x->alone && pause_holds(x, command)) {
+        x->session->parked = PARK_PAUSED;
+        return;
+    }
     if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
         transaction_queue(x, command, rq);
         return;
     }
+    if (modes & SESSION_TRACKING)
+        tracking_before(x, command, rq);
+    x->no_touch = (modes & SESSION_NO_TOUCH) != 0;
     call(x, command, rq);
+    x->no_touch = false;
+    if (x->session->parked != PARK_NOT)
+        return;
+    if (modes & SESSION_TRACKING)
+        tracking_after(x, command);
+    if (modes & SERVER_MONITORED)
+        monitor_feed(x, command, rq);
 }
 
 void dispatch_execute(struct exec *x, const struct command *command, struct request *rq)
@@ -369,10 +441,15 @@ static void run_muted(struct exec *x, struct entry *e)
 {
     struct session *s = x->session;
     size_t mark = out_mark(x->out), pins = x->out->pins_len;
+    enum reply_mode before = s->replies;
 
     if (s->replies == REPLY_SKIP_NEXT)
         s->replies = REPLY_SKIPPING;
     run_resp(x, e);
+    if (s->parked != PARK_NOT) {
+        s->replies = before; /* nothing was written, and the request will come again */
+        return;
+    }
     if (s->replies != REPLY_ON) /* else it was CLIENT REPLY ON, which is answered */
         out_cut(x->out, mark, pins);
     if (s->replies == REPLY_SKIPPING)
@@ -422,6 +499,20 @@ static void run_memcache(struct exec *x, struct entry *e)
         out_cut(x->out, mark, pins);
 }
 
+static void run_memcache_specially(struct exec *x, struct entry *e, unsigned modes)
+{
+    bool stranger = !x->session->authenticated && server_password_set(x->server);
+
+    if (!stranger && e->status == PARSE_DONE && (modes & SERVER_PAUSED) &&
+        pause_holds_memcache(x, &e->request)) {
+        x->session->parked = PARK_PAUSED;
+        return;
+    }
+    run_memcache(x, e);
+    if (!stranger && e->status == PARSE_DONE && (modes & SERVER_MONITORED))
+        monitor_feed(x, NULL, &e->request);
+}
+
 /* A blob may be kept for a value only if that value is most of it. */
 static struct blob *backing_for(struct server *server, const struct dispatch_input *in,
                                 const struct request *rq)
@@ -448,6 +539,8 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
     struct session *s = in->session;
     struct exec *x = &w->exec;
     unsigned i = 0;
+    unsigned modes = atomic_load_explicit(&w->server->modes, memory_order_relaxed);
+    bool was_parked = s->outcome != PARK_FRESH;
 
     x->session = s;
     if (gate_enter(w->server->gate, w->index))
@@ -458,16 +551,27 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         x->db = server_db(w->server, s->db);
         x->first_key = e->key;
         x->backing = backing_for(w->server, in, &e->request);
-        if (s->dialect == DIALECT_MEMCACHE)
+        if (s->dialect == DIALECT_MEMCACHE && __builtin_expect(modes != 0, 0))
+            run_memcache_specially(x, e, modes);
+        else if (s->dialect == DIALECT_MEMCACHE)
             run_memcache(x, e);
         else if (s->replies == REPLY_ON)
             run_resp(x, e);
         else
             run_muted(x, e);
+        if (__builtin_expect(s->parked != PARK_NOT, 0)) {
+            i--;
+            break;
+        }
+        if (was_parked) {
+            s->outcome = PARK_FRESH;
+            was_parked = false;
+        }
         if (s->close_after_reply || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;
     }
     gate_leave(w->server->gate, w->index);
+    push_flush(w);
     s->commands += i;
     counter_add(x->counters, commands_processed, i);
     return i;
@@ -497,6 +601,16 @@ static bool is_memcache_stranger(struct worker *w, const struct session *session
     return session->dialect == DIALECT_MEMCACHE && !session->authenticated && server_password_set(w->server);
 }
 
+/* Back to the beginning of the request that waits. */
+static void leave_parked(struct dispatch_input *in, const struct batch *b, unsigned done)
+{
+    if (done > 0)
+        in->consumed = b->entries[done - 1].end;
+    if (b->line_len > 0)
+        memcpy(in->data + b->line_at, b->line, b->line_len);
+    *in->parser = (union dispatch_parser){0};
+}
+
 enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
 {
     struct batch *b = w->batch;
@@ -509,6 +623,10 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
         unsigned done = batch_execute(w, in);
         if (in->session->close_after_reply)
             return DISPATCH_CLOSE;
+        if (in->session->parked != PARK_NOT) {
+            leave_parked(in, b, done);
+            return DISPATCH_PARKED;
+        }
         if (done < b->len) { /* what was parsed ahead is forgotten */
             in->consumed = b->entries[done - 1].end;
             *in->parser = (union dispatch_parser){0};

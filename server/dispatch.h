@@ -29,9 +29,10 @@ struct dispatch_input {
 };
 
 enum dispatch_status {
-    DISPATCH_MORE, /* all whole requests are answered */
-    DISPATCH_FULL, /* stopped because there is much to send: flush, then call again */
-    DISPATCH_CLOSE /* the session is over: flush, then close */
+    DISPATCH_MORE,   /* all whole requests are answered */
+    DISPATCH_FULL,   /* stopped because there is much to send: flush, then call again */
+    DISPATCH_PARKED, /* what is not consumed waits: session->parked says for what */
+    DISPATCH_CLOSE   /* the session is over: flush, then close */
 };
 
 /* A guess at the hash of the first key in these bytes, whose bucket is asked for; 0: no key was seen. */

@@ -159,7 +159,7 @@ bool reply_value_of(struct exec *x, const struct key *key)
     struct store_peek peek;
 
     for (;; out_rollback(x->out, mark)) {
-        switch (store_peek(x->store, x->local, key, x->now, true, &peek)) {
+        switch (store_peek(x->store, x->local, key, x->now, !x->no_touch, &peek)) {
         case PEEK_HIT:
             reply_racy_bulk(x, peek.value, peek.len);
             if (!store_peek_ok(&peek))

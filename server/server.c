@@ -19,6 +19,9 @@
 #include "server/log.h"
 #include "server/memory.h"
 #include "server/watch.h"
+#include "server/monitor.h"
+#include "server/pubsub.h"
+#include "server/tracking.h"
 #include "server/worker.h"
 
 enum {
@@ -192,8 +195,10 @@ static bool build(struct server *server, char *err, size_t err_len)
     for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_store(server, workers, err, err_len) && (server->gate = gate_new(workers)) != NULL &&
-           changes_init(server) && watches_init(server) && (server->registry = clients_new()) != NULL &&
-           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
+           changes_init(server) && watches_init(server) && (server->tracking = tracking_new(server)) != NULL &&
+           (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
+           (server->registry = clients_new()) != NULL && make_workers(server, workers) &&
+           open_signals(server) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -210,6 +215,7 @@ struct server *server_new(struct options *options)
     server->signals.fd = -1;
     server->started = clock_now();
     pthread_mutex_init(&server->options_lock, NULL);
+    pthread_mutex_init(&server->pause.lock, NULL);
     pthread_mutex_init(&server->errors.lock, NULL);
     pthread_mutex_init(&server->baseline.lock, NULL);
     make_run_id(server->run_id);
@@ -236,8 +242,12 @@ void server_free(struct server **server)
     clients_free(&s->registry);
     gate_free(&s->gate);
     store_free(&s->store);
+    tracking_free(&s->tracking);
+    pubsub_free(&s->pubsub);
+    monitors_free(&s->monitors);
     changes_free(s);
     watches_free(s);
+    pthread_mutex_destroy(&s->pause.lock);
     pthread_mutex_destroy(&s->options_lock);
     pthread_mutex_destroy(&s->errors.lock);
     pthread_mutex_destroy(&s->baseline.lock);

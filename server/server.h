@@ -17,6 +17,9 @@
 struct listener;
 struct changes;
 struct watches;
+struct pubsub;
+struct tracking;
+struct monitors;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -58,6 +61,13 @@ struct server_baseline {
     struct store_stats store;
 };
 
+/* CLIENT PAUSE; pause.h. */
+struct server_pause {
+    pthread_mutex_t lock;
+    _Atomic int64_t until_ms;
+    _Atomic bool all; /* or only writes */
+};
+
 struct server {
     struct options options; /* CONFIG SET edits it under options_lock; others read relaxed */
     pthread_mutex_t options_lock;
@@ -68,6 +78,11 @@ struct server {
     _Atomic unsigned modes;  /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */
+    struct pubsub *pubsub;
+    struct tracking *tracking;
+    struct monitors *monitors;
+    struct server_pause pause;
+    _Atomic uint32_t blocked; /* connections with a parked request */
     struct worker **workers;
     unsigned workers_len;
     instant started;

@@ -23,6 +23,8 @@ enum session_mode {
     SESSION_MULTI = 1 << 0,      /* between MULTI and EXEC: requests are queued */
     SESSION_SUBSCRIBED = 1 << 1, /* has subscriptions; in RESP2 few commands are allowed */
     SESSION_TRACKING = 1 << 2,   /* what it reads is remembered */
+    SESSION_MONITOR = 1 << 3,    /* watches everybody's requests */
+    SESSION_NO_TOUCH = 1 << 4,   /* its reads are not counted as use */
 };
 enum server_mode {
     SERVER_MONITORED = 1 << 16, /* somebody watches every request */
@@ -30,6 +32,26 @@ enum server_mode {
 };
 
 struct transaction;
+/* What CLIENT LIST shows as flags, in this order; "N" when there is nothing. */
+enum session_shown {
+    SHOWN_MONITOR = 1 << 0,         /* O */
+    SHOWN_PUBSUB = 1 << 1,          /* P */
+    SHOWN_MULTI = 1 << 2,           /* x */
+    SHOWN_BLOCKED = 1 << 3,         /* b */
+    SHOWN_TRACKING = 1 << 4,        /* t */
+    SHOWN_BROKEN_REDIRECT = 1 << 5, /* R */
+    SHOWN_BROADCAST = 1 << 6,       /* B */
+    SHOWN_DIRTY = 1 << 7,           /* d */
+    SHOWN_UNIX = 1 << 8,            /* U */
+    SHOWN_NO_EVICT = 1 << 9,        /* e */
+};
+#define SESSION_SHOWN_LETTERS "OPxbtRBdUe"
+
+/* Why its next request is not executed yet, and what ended that; see park.h. */
+enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING };
+enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
+
+struct push;
 
 struct session {
     uint64_t id;
@@ -39,7 +61,11 @@ struct session {
     bool authenticated;      /* or no password was set when it came */
     enum reply_mode replies; /* CLIENT REPLY */
     bool close_after_reply;  /* QUIT, protocol error, own CLIENT KILL */
-    _Atomic bool killed;     /* CLIENT KILL by another: the worker closes it */
+    enum park_kind parked;
+    enum park_outcome outcome; /* of its first request; PARK_FRESH when that was never parked */
+    instant park_until;        /* PARK_WAITING: ms 0 for ever */
+    struct push *push;         /* NULL until it is spoken to unasked; push.h */
+    _Atomic bool killed;       /* CLIENT KILL by another: the worker closes it */
     int db;
     int fd;                              /* for CLIENT LIST only */
     unsigned worker;                     /* index of its owner */
@@ -53,6 +79,10 @@ struct session {
     struct transaction *transaction;    /* transaction.h; NULL until the first MULTI or WATCH */
     _Atomic int32_t queued;             /* requests since MULTI; -1: not in one */
     _Atomic size_t queued_bytes;        /* of them */
+    _Atomic unsigned shown;             /* enum session_shown */
+    _Atomic uint32_t subscriptions[3];  /* enum pubsub_kind */
+    _Atomic int64_t redirect_shown;     /* of tracking: -1 none, 0 to itself */
+    _Atomic bool waiting;               /* parked by its handler, so CLIENT UNBLOCK may end it */
     uint64_t commands;
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };
@@ -68,6 +98,14 @@ bool session_set_text(char **field, const uint8_t *text, size_t len);
 /* Writes the line of CLIENT LIST, "\n" at its end, cut to cap; returns its length. */
 size_t session_line(const struct session *s, instant now, char *line, size_t cap);
 enum { SESSION_LINE_MAX = 2048 };
+
+/* Only its owner. */
+static inline void session_show(struct session *s, enum session_shown what, bool on)
+{
+    unsigned shown = atomic_load_explicit(&s->shown, memory_order_relaxed);
+
+    atomic_store_explicit(&s->shown, on ? shown | what : shown & ~(unsigned)what, memory_order_relaxed);
+}
 
 static inline void session_doing(struct session *s, const char *command)
 {

@@ -7,6 +7,7 @@
 
 #include "server/check.h"
 #include "server/listener.h"
+#include "server/push.h"
 #include "server/server.h"
 
 enum {
@@ -124,7 +125,11 @@ void worker_free(struct worker **worker)
     *worker = NULL;
     if (w == NULL)
         return;
-    CHECK(w->conns == NULL);
+    CHECK(w->conns == NULL && w->pushes == NULL);
+    post_box_clear(&w->inbox.post);
+    post_box_clear(&w->outbox);
+    out_free(&w->bcast);
+    timers_free(&w->timers);
     if (w->inbox.eventfd >= 0)
         close(w->inbox.eventfd);
     pthread_mutex_destroy(&w->inbox.lock);
@@ -164,7 +169,7 @@ static void close_idle(struct worker *w)
         int64_t active = atomic_load_explicit(&c->session.last_active_ms, memory_order_relaxed);
 
         next = c->next;
-        if (w->now.ms - active <= timeout_ms)
+        if (w->now.ms - active <= timeout_ms || conn_may_idle(c))
             continue;
         counter_add(&w->counters, client_idle_closed, 1);
         conn_close(c);
@@ -199,7 +204,9 @@ static int sleep_ms(const struct worker *w)
 {
     int64_t left = w->next_tick_ms - w->now.ms;
 
-    if (w->store_busy || left <= 0)
+    if (timers_some(&w->timers) && timers_next(&w->timers).ms - w->now.ms < left)
+        left = timers_next(&w->timers).ms - w->now.ms;
+    if (w->store_busy || left <= 0 || atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed))
         return 0;
     return left < SWEEP_MS ? (int)left : SWEEP_MS;
 }
@@ -227,6 +234,17 @@ static bool stopping(const struct worker *w)
     return atomic_load_explicit(&w->server->stopping, memory_order_acquire);
 }
 
+/* What others, or our own clients, had to tell our clients. */
+static void speak_unasked(struct worker *w)
+{
+    if (atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed))
+        push_deliver(w);
+    while (w->touched != NULL)
+        conn_speak(w->touched);
+    if (timers_some(&w->timers))
+        timers_run(&w->timers, w->now);
+}
+
 static void close_all(struct worker *w)
 {
     open_arrived(w);
@@ -240,14 +258,17 @@ void worker_run(struct worker *w)
 {
     int n = 0;
 
+    post_set_me(w);
     w->now = w->exec.now = clock_now();
     while (!stopping(w)) {
         n = wait_for_work(w, n > 0);
         w->now = w->exec.now = clock_now();
         loop_run(w->loop, n);
+        speak_unasked(w);
         close_killed(w);
         if (w->store_busy || w->now.ms >= w->next_tick_ms || w->next_tick_ms - w->now.ms > CLOCK_JUMP_MS)
             worker_tick(w);
+        push_flush(w);
     }
     close_all(w);
 }

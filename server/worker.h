@@ -8,6 +8,8 @@
 #include "server/dispatch.h"
 #include "server/exec.h"
 #include "server/loop.h"
+#include "server/post.h"
+#include "server/timers.h"
 
 enum {
     WORKER_INPUT_BYTES = 64 * 1024, /* read at once; requests larger than this get a buffer of their own */
@@ -21,6 +23,7 @@ struct worker_inbox {
     int eventfd;
     pthread_mutex_t lock;
     struct conn *arrived;     /* under the lock */
+    struct post_box post;     /* letters; push.h */
     _Atomic bool killed_some; /* a session of ours was marked killed */
 };
 
@@ -35,6 +38,14 @@ struct worker {
     uint8_t *stage;       /* the same for what is read ahead, LOOP_GROUP * WORKER_STAGE_BYTES */
     struct out out;       /* the same for replies */
     struct conn *conns;   /* all of them */
+    struct conn *serving; /* whose request is being executed */
+    struct conn *touched; /* were told something outside their turn, which is to be sent */
+    struct push *pushes;  /* clients who are spoken to unasked, by id */
+    struct post_box outbox;
+    struct out bcast; /* keys changed in this batch; tracking.c's, as the next two */
+    bool bcast_lost;
+    post_address bcast_writer;
+    struct timers timers;
     instant now;          /* of this turn */
     int64_t next_tick_ms; /* upkeep; see worker_tick() */
     int64_t next_sweep_ms;

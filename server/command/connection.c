@@ -4,8 +4,10 @@
 
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/command/client.h"
 #include "server/command/command.h"
 #include "server/command/databases.h"
+#include "server/push.h"
 #include "server/server.h"
 #include "server/transaction.h"
 #include "server/worker.h"
@@ -159,12 +161,19 @@ void cmd_hello(struct exec *x, struct request *rq)
 
 void cmd_ping(struct exec *x, struct request *rq)
 {
-    if (rq->argc > 2)
+    bool subscribed = (x->session->modes & SESSION_SUBSCRIBED) && x->session->resp == 2;
+
+    if (rq->argc > 2) {
         reply_wrong_arity(x, "ping");
-    else if (rq->argc == 2)
+    } else if (subscribed) { /* looks like the messages it is waiting for */
+        reply_array(x, 2);
+        reply_text(x, "pong");
+        reply_bulk(x, rq->argc == 2 ? rq->argv[1] : slice_of(""));
+    } else if (rq->argc == 2) {
         reply_bulk(x, rq->argv[1]);
-    else
+    } else {
         reply_simple(x, "PONG");
+    }
 }
 
 void cmd_echo(struct exec *x, struct request *rq)
@@ -184,6 +193,9 @@ void cmd_reset(struct exec *x, struct request *rq)
     struct session *s = x->session;
 
     (void)rq;
+    push_reset(x);
+    s->modes &= ~(unsigned)SESSION_NO_TOUCH;
+    session_show(s, SHOWN_NO_EVICT, false);
     set_text(x, &s->name, (struct slice){0});
     set_protocol(x, 2);
     s->replies = REPLY_ON;
@@ -270,19 +282,28 @@ static void client_reply(struct exec *x, struct request *rq)
 
 /* ---- CLIENT LIST ---- */
 
-/* What TYPE may name; all our clients are normal ones. */
+/* What TYPE may name. None of our clients is a master or a replica. */
 static bool is_client_type(struct slice word)
 {
     return slice_is(word, "normal") || slice_is(word, "master") || slice_is(word, "replica") ||
            slice_is(word, "slave") || slice_is(word, "pubsub");
 }
 
-static bool is_wanted(const struct session *s, const struct request *rq, uint32_t first_id)
+/* type NULL: any. */
+static bool is_of_type(const struct session *s, const struct slice *type)
+{
+    bool subscribed = atomic_load_explicit(&s->shown, memory_order_relaxed) & SHOWN_PUBSUB;
+
+    return type == NULL || slice_is(*type, subscribed ? "pubsub" : "normal");
+}
+
+static bool is_wanted(const struct session *s, const struct request *rq, uint32_t first_id,
+                      const struct slice *type)
 {
     int64_t id;
 
     if (first_id == 0)
-        return true;
+        return is_of_type(s, type);
     for (uint32_t i = first_id; i < rq->argc; i++) {
         if (slice_to_i64(rq->argv[i], &id) && (uint64_t)id == s->id)
             return true;
@@ -290,8 +311,9 @@ static bool is_wanted(const struct session *s, const struct request *rq, uint32_
     return false;
 }
 
-/* Lines of all sessions, or of those whose ids are argv[first_id..]. */
-static void list_sessions(struct exec *x, const struct request *rq, uint32_t first_id)
+/* Lines of all sessions, or of those whose ids are argv[first_id..], or who are of a type. */
+static void list_sessions(struct exec *x, const struct request *rq, uint32_t first_id,
+                          const struct slice *type)
 {
     struct out lines = {0};
 
@@ -299,7 +321,7 @@ static void list_sessions(struct exec *x, const struct request *rq, uint32_t fir
     for (struct session *s = clients_first(x->server->registry); s != NULL; s = clients_next(s)) {
         char *line;
 
-        if (!is_wanted(s, rq, first_id))
+        if (!is_wanted(s, rq, first_id, type))
             continue;
         line = (char *)out_room(&lines, SESSION_LINE_MAX);
         out_commit(&lines, (uint8_t *)line + session_line(s, x->now, line, SESSION_LINE_MAX));
@@ -326,17 +348,15 @@ static bool ids_are_valid(const struct request *rq, uint32_t first_id)
 static void client_list(struct exec *x, struct request *rq)
 {
     if (rq->argc == 2) {
-        list_sessions(x, rq, 0);
+        list_sessions(x, rq, 0, NULL);
     } else if (rq->argc == 4 && slice_is(rq->argv[2], "type")) {
         if (!is_client_type(rq->argv[3]))
             reply_error(x, "ERR Unknown client type '%.*s'", EXEC_QUOTED(rq->argv[3]));
-        else if (slice_is(rq->argv[3], "normal"))
-            list_sessions(x, rq, 0);
         else
-            reply_verbatim(x, (struct slice){0});
+            list_sessions(x, rq, 0, &rq->argv[3]);
     } else if (rq->argc > 3 && slice_is(rq->argv[2], "id")) {
         if (ids_are_valid(rq, 3))
-            list_sessions(x, rq, 3);
+            list_sessions(x, rq, 3, NULL);
         else
             reply_error(x, "ERR Invalid client ID");
     } else {
@@ -348,8 +368,7 @@ static void client_list(struct exec *x, struct request *rq)
 
 struct kill_filter {
     uint64_t id; /* 0: any */
-    const struct slice *address, *local_address;
-    bool nobody; /* asks for a type that no client of ours has */
+    const struct slice *address, *local_address, *type;
     bool skip_me;
 };
 
@@ -360,7 +379,7 @@ static bool is_address(const struct slice *wanted, const char *address)
 
 static bool is_target(const struct exec *x, const struct session *s, const struct kill_filter *f)
 {
-    if (f->nobody || (f->skip_me && s == x->session) || (f->id != 0 && f->id != s->id))
+    if (!is_of_type(s, f->type) || (f->skip_me && s == x->session) || (f->id != 0 && f->id != s->id))
         return false;
     return is_address(f->address, s->address) && is_address(f->local_address, s->local_address);
 }
@@ -409,7 +428,7 @@ static bool kill_option(struct exec *x, struct kill_filter *f, const struct slic
             reply_error(x, "ERR Unknown client type '%.*s'", EXEC_QUOTED(*value));
             return false;
         }
-        f->nobody = f->nobody || !slice_is(*value, "normal");
+        f->type = value;
     } else if (slice_is(*option, "addr")) {
         f->address = value;
     } else if (slice_is(*option, "laddr")) {
@@ -454,6 +473,15 @@ static void client_kill(struct exec *x, struct request *rq)
 /* ---- CLIENT ---- */
 
 static const struct subcommand client_subcommands[] = {
+    {"caching", "client|caching", 3, client_caching},
+    {"getredir", "client|getredir", 2, client_getredir},
+    {"tracking", "client|tracking", -3, client_tracking},
+    {"trackinginfo", "client|trackinginfo", 2, client_trackinginfo},
+    {"pause", "client|pause", -3, client_pause},
+    {"unpause", "client|unpause", 2, client_unpause},
+    {"unblock", "client|unblock", -3, client_unblock},
+    {"no-evict", "client|no-evict", 3, client_no_evict},
+    {"no-touch", "client|no-touch", 3, client_no_touch},
     {"id", "client|id", 2, client_id},
     {"getname", "client|getname", 2, client_getname},
     {"setname", "client|setname", 3, client_setname},
@@ -466,6 +494,10 @@ static const struct subcommand client_subcommands[] = {
 };
 
 static const char *const client_help[] = {
+    "CACHING (YES|NO)",
+    "    Whether the next command's keys are tracked, in OPTIN and OPTOUT mode.",
+    "GETREDIR",
+    "    To whom invalidations are redirected: 0 for nobody, -1 without tracking.",
     "GETNAME",
     "    The name of this connection.",
     "ID",
@@ -484,12 +516,27 @@ static const char *const client_help[] = {
     "    * SKIPME (YES|NO): whether this one is spared (default: yes)",
     "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <number> [<number> ...]]",
     "    One line about each connection.",
+    "NO-EVICT (ON|OFF)",
+    "    Accepted; no connection is ever closed to make room.",
+    "NO-TOUCH (ON|OFF)",
+    "    Whether what this connection reads counts as used.",
+    "PAUSE <milliseconds> [WRITE|ALL]",
+    "    Lets the requests of all clients, or only their writes, wait.",
     "REPLY (ON|OFF|SKIP)",
     "    Whether this connection is answered; SKIP leaves out the next answer.",
     "SETINFO (LIB-NAME|LIB-VER) <value>",
     "    Notes which client library this is.",
     "SETNAME <name>",
     "    Names this connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Whether this connection is told when keys it has read change.",
+    "TRACKINGINFO",
+    "    How this connection tracks.",
+    "UNBLOCK <number> [TIMEOUT|ERROR]",
+    "    Ends the waiting of a connection.",
+    "UNPAUSE",
+    "    Ends a pause before its time.",
     NULL,
 };
 

@@ -10,7 +10,9 @@
 #include "server/check.h"
 #include "server/command/command.h"
 #include "server/memory.h"
+#include "server/pubsub.h"
 #include "server/server.h"
+#include "server/tracking.h"
 
 enum { LINE_MAX_BYTES = 512 };
 
@@ -106,13 +108,16 @@ static void info_server(struct info *info)
 
 static void info_clients(struct info *info)
 {
-    static const char *const none[] = {"blocked_clients", "tracking_clients", "clients_in_timeout_table",
-                                       NULL};
+    struct tracking_stats tracking;
 
+    tracking_stats(info->server->tracking, &tracking);
     number(info, "connected_clients", atomic_load_explicit(&info->server->clients, memory_order_relaxed));
     number(info, "cluster_connections", 0);
     line(info, "maxclients:%d", option_live(&info->server->options, maxclients));
-    zeroes(info, none);
+    number(info, "blocked_clients", atomic_load_explicit(&info->server->blocked, memory_order_relaxed));
+    number(info, "tracking_clients", tracking.clients);
+    number(info, "pubsub_clients", pubsub_clients(info->server->pubsub));
+    number(info, "clients_in_timeout_table", 0);
     number(info, "client_output_limit_closed", info->counters.client_output_limit_closed);
     number(info, "client_query_limit_closed", info->counters.client_query_limit_closed);
     number(info, "client_idle_closed", info->counters.client_idle_closed);
@@ -193,21 +198,15 @@ static uint64_t errors_total(struct info *info)
 
 static void info_stats(struct info *info)
 {
-    static const char *const none[] = {"sync_full",
-                                       "sync_partial_ok",
-                                       "sync_partial_err",
-                                       "pubsub_channels",
-                                       "pubsub_patterns",
-                                       "latest_fork_usec",
-                                       "total_forks",
-                                       "tracking_total_keys",
-                                       "tracking_total_items",
-                                       "tracking_total_prefixes",
-                                       NULL};
+    static const char *const none[] = {"sync_full",        "sync_partial_ok", "sync_partial_err",
+                                       "latest_fork_usec", "total_forks",     NULL};
     const struct counters *c = &info->counters;
     const struct store_stats *s = &info->store;
     struct server_rates *rates = &info->server->rates;
+    struct pubsub *pubsub = info->server->pubsub;
+    struct tracking_stats tracking;
 
+    tracking_stats(info->server->tracking, &tracking);
     number(info, "total_connections_received", c->connections_received);
     number(info, "total_commands_processed", c->commands_processed);
     number(info, "instantaneous_ops_per_sec", atomic_load_explicit(&rates->commands, memory_order_relaxed));
@@ -230,6 +229,17 @@ static void info_stats(struct info *info)
     number(info, "items_relocated", s->relocated);
     number(info, "segments_compacted", s->segments_compacted);
     zeroes(info, none);
+    number(info, "pubsub_channels", pubsub_names(pubsub, PUBSUB_CHANNEL));
+    number(info, "pubsub_patterns", pubsub_names(pubsub, PUBSUB_PATTERN));
+    number(info, "pubsubshard_channels", pubsub_names(pubsub, PUBSUB_SHARD));
+    number(info, "push_dropped", c->push_dropped);
+    number(info, "subscriptions_refused", c->subscriptions_refused);
+    number(info, "tracking_total_keys", tracking.keys);
+    number(info, "tracking_total_items", tracking.items);
+    number(info, "tracking_total_prefixes", tracking.prefixes);
+    number(info, "tracking_table_bytes", tracking.bytes);
+    number(info, "tracking_evicted", c->tracking_evicted);
+    number(info, "tracking_overflows", c->tracking_overflows);
     number(info, "total_error_replies", errors_total(info));
 }
 

@@ -17,12 +17,16 @@ static void reply_flags(struct exec *x, unsigned flags)
         unsigned bit;
         const char *name;
     } names[] = {
-        {CMD_WRITE, "write"}, {CMD_READONLY, "readonly"}, {CMD_DENYOOM, "denyoom"},
-        {CMD_ADMIN, "admin"}, {CMD_NOSCRIPT, "noscript"}, {CMD_LOADING, "loading"},
-        {CMD_STALE, "stale"}, {CMD_FAST, "fast"},         {CMD_NO_AUTH, "no_auth"},
+        {CMD_WRITE, "write"},   {CMD_READONLY, "readonly"}, {CMD_DENYOOM, "denyoom"},
+        {CMD_ADMIN, "admin"},   {CMD_NOSCRIPT, "noscript"}, {CMD_LOADING, "loading"},
+        {CMD_STALE, "stale"},   {CMD_FAST, "fast"},         {CMD_NO_AUTH, "no_auth"},
+        {CMD_PUBSUB, "pubsub"},
     };
+    unsigned known = 0;
 
-    reply_set(x, count_bits(flags));
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        known |= names[i].bit;
+    reply_set(x, count_bits(flags & known));
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (flags & names[i].bit)
             reply_simple(x, names[i].name);
@@ -44,6 +48,8 @@ static size_t categories(const struct command *c, const char *names[CATEGORIES_M
         names[n++] = "read";
     if (slice_equals(slice_of(c->group), slice_of("string")))
         names[n++] = "string";
+    if (c->flags & CMD_PUBSUB)
+        names[n++] = "pubsub";
     if (c->flags & CMD_ADMIN)
         names[n++] = "admin";
     names[n++] = c->flags & CMD_FAST ? "fast" : "slow";

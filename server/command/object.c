@@ -135,22 +135,6 @@ void cmd_object(struct exec *x, struct request *rq)
 
 /* ---- WAIT ---- */
 
-/* There are no replicas, so none has the writes, and waiting would not change
- * that: 0 is answered at once, where redis lets the timeout pass first. */
-void cmd_wait(struct exec *x, struct request *rq)
-{
-    int64_t replicas, timeout;
-
-    if (!slice_to_i64(rq->argv[1], &replicas))
-        reply_not_integer(x);
-    else if (!slice_to_i64(rq->argv[2], &timeout))
-        reply_error(x, "ERR timeout is not an integer or out of range");
-    else if (timeout < 0)
-        reply_error(x, "ERR timeout is negative");
-    else
-        reply_integer(x, 0);
-}
-
 /* ---- DEBUG ---- */
 
 static void debug_sleep(struct exec *x, struct request *rq)

@@ -742,6 +742,9 @@ static bool read_request(struct play *play, const char *line, size_t number)
     } else if (line[0] >= '2' && line[0] <= '0' + CLIENTS_MAX && starts(line + 1, ">", &rest)) {
         s.how = AS_WORDS;
         s.client = line[0] - '1';
+    } else if (line[0] >= '1' && line[0] <= '0' + CLIENTS_MAX && starts(line + 1, "<", &rest)) {
+        s.how = AS_RAW; /* of nothing */
+        s.client = line[0] - '1';
     } else if (starts(line, "inline>", &rest)) {
         s.how = AS_INLINE;
     } else if (starts(line, "raw>", &rest)) {
