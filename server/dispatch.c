@@ -15,6 +15,7 @@
 #include "server/gate.h"
 #include "server/memory.h"
 #include "server/server.h"
+#include "server/watch.h"
 #include "server/worker.h"
 
 enum {
@@ -246,7 +247,7 @@ static bool may_run(struct exec *x, const struct command *command)
     return true;
 }
 
-static void call(struct exec *x, const struct command *command, struct request *rq)
+static void run_handler(struct exec *x, const struct command *command, struct request *rq)
 {
     if (!(command->flags & CMD_EXCLUSIVE) || x->alone) {
         command->handler(x, rq);
@@ -258,6 +259,25 @@ static void call(struct exec *x, const struct command *command, struct request *
     command->handler(x, rq);
     x->alone = false;
     gate_open(x->server->gate, x->worker->index);
+}
+
+/* Runs it, and keeps the figures: see figures.h. */
+static void call(struct exec *x, const struct command *command, struct request *rq)
+{
+    struct figures *f = x->worker->figures;
+    uint64_t began = figures_begin(f, command, rq->argc), ns;
+    bool tracking;
+
+    x->errors = 0;
+    run_handler(x, command, rq);
+    if (began == 0) {
+        figures_untimed(f, command, x->errors > 0);
+        return;
+    }
+    tracking = atomic_load_explicit(&x->server->watch->tracking, memory_order_relaxed);
+    ns = figures_end(f, command, session_does(x->session), began, x->errors > 0, tracking);
+    x->errors = 0; /* of a request inside EXEC: not EXEC's own */
+    watch_request(x, x->server->watch, command, rq, ns);
 }
 
 /* The session or the server is in a mode where a request is more than its handler. */
@@ -278,6 +298,7 @@ static void run_resp(struct exec *x, struct entry *e)
         return;
     }
     session_doing(x->session, command->name);
+    x->errors = 0;
     if (!command_arity_ok(command->arity, rq->argc))
         reply_wrong_arity(x, command->name);
     else if (!may_run(x, command))
@@ -286,8 +307,12 @@ static void run_resp(struct exec *x, struct entry *e)
         reply_error(x, "ERR key is longer than %d bytes", STORE_KEY_MAX);
     else if (__builtin_expect(modes != 0, 0))
         run_specially(x, command, rq, modes);
-    else
+    else {
         call(x, command, rq);
+        return;
+    }
+    if (x->errors > 0)
+        figures_rejected(x->worker->figures, command);
 }
 
 /* CLIENT REPLY OFF or SKIP: executed, and the reply taken back. */
@@ -367,6 +392,18 @@ static struct blob *backing_for(struct server *server, const struct dispatch_inp
     return in->blob;
 }
 
+/* Whoever made a batch slow that was not timed one by one, all of it is told. */
+static void watch_batch(struct worker *w, unsigned done)
+{
+    uint64_t ns = figures_batch_end(w->figures);
+    const struct request *first = &w->batch->entries[0].request;
+
+    if (ns < atomic_load_explicit(&w->server->watch->least_ns, memory_order_relaxed) || ns == 0 ||
+        first->argc == 0)
+        return;
+    watch_slow_batch(&w->exec, first, done - 1, ns);
+}
+
 /* How many of the batch were executed. */
 static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
 {
@@ -377,6 +414,10 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
 
     x->session = s;
     gate_enter(w->server->gate, w->index);
+    if (s->dialect == DIALECT_RESP)
+        figures_batch_begin(w->figures, b->len, watch_is_close(w->server->watch));
+    else
+        figures_batch_whole(w->figures);
     while (i < b->len) {
         struct entry *e = &b->entries[i++];
 
@@ -392,6 +433,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         if (s->close_after_reply || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;
     }
+    watch_batch(w, i);
     gate_leave(w->server->gate, w->index);
     s->commands += i;
     counter_add(x->counters, commands_processed, i);

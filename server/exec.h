@@ -27,6 +27,7 @@ struct exec {
     struct out *out;
     instant now;          /* of this loop turn */
     uint8_t db;           /* the store's number of the session's database */
+    unsigned errors;      /* answered to the request at hand */
     bool alone;           /* no other worker executes anything meanwhile: see gate.h */
     struct key first_key; /* already hashed and prefetched when the command has a key */
     struct blob *backing; /* holds the request's bytes when they came in a blob, else NULL */

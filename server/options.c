@@ -30,7 +30,7 @@ struct option_row {
     const char *choices; /* CHOICE, POLICY: separated by spaces */
     const char *help;
     size_t offset; /* of the field in struct options; 0, policy_ok's place, for FIXED */
-    uint64_t min;
+    uint64_t min;  /* NUMBER: as int64_t, may be negative */
     uint64_t max;
     enum option_kind kind;
     bool live;
@@ -48,7 +48,7 @@ enum { WORDS_MAX = 64, NAME_MAX_LENGTH = 40 };
 /* clang-format off */
 static const struct option_row rows[] = {
 #define FLAG(field, name, value, when, help)             {name, value, "", help, FIELD(field), 0, 0, KIND_FLAG, when},
-#define NUMBER(field, name, value, min, max, when, help) {name, value, "", help, FIELD(field), min, max, KIND_NUMBER, when},
+#define NUMBER(field, name, value, min, max, when, help) {name, value, "", help, FIELD(field), (uint64_t)(min), (uint64_t)(max), KIND_NUMBER, when},
 #define MODE(field, name, value, min, max, when, help)   {name, value, "", help, FIELD(field), min, max, KIND_MODE, when},
 #define SIZE(field, name, value, min, max, when, help)   {name, value, "", help, FIELD(field), min, max, KIND_SIZE, when},
 #define CHOICE(field, name, value, choices, when, help)  {name, value, choices, help, FIELD(field), 0, 0, KIND_CHOICE, when},
@@ -241,7 +241,7 @@ static enum option_status refuse_range(const struct option_row *row, struct opti
     else if (row->kind == KIND_MODE)
         say(err, "argument must be between %jo and %jo inclusive", (uintmax_t)row->min, (uintmax_t)row->max);
     else
-        say(err, "argument must be between %ju and %ju inclusive", (uintmax_t)row->min, (uintmax_t)row->max);
+        say(err, "argument must be between %jd and %jd inclusive", (intmax_t)row->min, (intmax_t)row->max);
     return OPTION_BAD_VALUE;
 }
 
@@ -261,18 +261,22 @@ static enum option_status set_number(int *field, const struct option_row *row, c
                                      struct option_error *err)
 {
     unsigned base = row->kind == KIND_MODE ? 8 : 10;
-    bool negative = base == 10 && value[0] == '-'; /* a number, though none of ours */
+    bool negative = base == 10 && value[0] == '-';
     size_t length = strlen(value) - negative;
     uint64_t n;
+    int64_t number;
 
     if (!parse_digits(value + negative, length, base, &n)) {
         say(err, base == 8 ? "argument couldn't be parsed as an octal number"
                            : "argument couldn't be parsed into an integer");
         return OPTION_BAD_VALUE;
     }
-    if ((negative && n > 0) || n < row->min || n > row->max)
+    if (n > INT_MAX)
         return refuse_range(row, err);
-    __atomic_store_n(field, (int)n, __ATOMIC_RELAXED);
+    number = negative ? -(int64_t)n : (int64_t)n;
+    if (number < (int64_t)row->min || number > (int64_t)row->max)
+        return refuse_range(row, err);
+    __atomic_store_n(field, (int)number, __ATOMIC_RELAXED);
     return OPTION_OK;
 }
 
@@ -759,7 +763,7 @@ static void range_print(const struct option_row *row, char *out, size_t room)
     case KIND_NUMBER:
         if (row->min == row->max)
             break;
-        snprintf(out, room, "%ju to %ju", (uintmax_t)row->min, (uintmax_t)row->max);
+        snprintf(out, room, "%jd to %jd", (intmax_t)row->min, (intmax_t)row->max);
         return;
     case KIND_SIZE:
         size_print(row->min, min, sizeof min);

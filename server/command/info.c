@@ -11,6 +11,7 @@
 #include "server/command/command.h"
 #include "server/memory.h"
 #include "server/server.h"
+#include "server/watch.h"
 
 enum { LINE_MAX_BYTES = 512 };
 
@@ -20,6 +21,8 @@ struct info {
     struct out text;
     struct counters counters;
     struct store_stats store;
+    double percentile[WATCH_PERCENTILES]; /* for latencystats */
+    unsigned percentiles;
 };
 
 __attribute__((format(printf, 2, 3))) static void line(struct info *info, const char *format, ...)
@@ -272,6 +275,68 @@ static void info_errorstats(struct info *info)
     pthread_mutex_unlock(&errors->lock);
 }
 
+static void commandstat_line(struct info *info, const char *name, const struct command_figures *row)
+{
+    uint64_t ns = figures_ns(row);
+
+    if (row->calls == 0 && row->rejected == 0)
+        return;
+    line(info, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu",
+         name, (unsigned long long)row->calls, (unsigned long long)ns / 1000, ratio(ns, row->calls) / 1000,
+         (unsigned long long)row->rejected, (unsigned long long)row->failed);
+}
+
+static void latencystat_line(struct info *info, const char *name, const struct command_figures *row)
+{
+    const uint64_t *histogram = atomic_load_explicit(&row->histogram, memory_order_relaxed);
+    char text[WATCH_PERCENTILES * 32];
+    size_t len = 0;
+
+    if (row->calls == 0 || histogram == NULL || info->percentiles == 0)
+        return;
+    for (unsigned i = 0; i < info->percentiles; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "%sp%g=%.3f", i > 0 ? "," : "",
+                                info->percentile[i],
+                                (double)figures_percentile(histogram, info->percentile[i]) / 1000);
+    line(info, "latency_percentiles_usec_%s:%s", name, text);
+}
+
+static void each_command(struct info *info, void (*write)(struct info *info, const char *name,
+                                                          const struct command_figures *row))
+{
+    struct figures *all = watch_figures(info->server);
+
+    if (all == NULL) {
+        info->text.failed = true;
+        return;
+    }
+    for (size_t i = 0; i < command_count(); i++)
+        write(info, command_at(i)->name, &all->rows[i]);
+    for (size_t i = 0; i < FIGURES_SUBCOMMANDS; i++) {
+        const struct subcommand_figures *sub = &all->subcommands[i];
+        const char *name = atomic_load_explicit(&sub->name, memory_order_relaxed);
+
+        if (name != NULL)
+            write(info, name, &sub->figures);
+    }
+    figures_free(&all);
+}
+
+static void info_commandstats(struct info *info)
+{
+    each_command(info, commandstat_line);
+}
+
+static void info_latencystats(struct info *info)
+{
+    pthread_mutex_lock(&info->server->options_lock);
+    watch_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
+                      &info->percentiles);
+    pthread_mutex_unlock(&info->server->options_lock);
+    if (atomic_load_explicit(&info->server->watch->tracking, memory_order_relaxed))
+        each_command(info, latencystat_line);
+}
+
 static void info_cluster(struct info *info)
 {
     number(info, "cluster_enabled", 0);
@@ -288,28 +353,31 @@ static const struct section {
     const char *name; /* as it is asked for */
     const char *title;
     void (*write)(struct info *info);
+    bool on_demand; /* not part of the default */
 } sections[] = {
-    {"server", "Server", info_server},
-    {"clients", "Clients", info_clients},
-    {"memory", "Memory", info_memory},
-    {"persistence", "Persistence", info_persistence},
-    {"stats", "Stats", info_stats},
-    {"replication", "Replication", info_replication},
-    {"cpu", "CPU", info_cpu},
-    {"modules", "Modules", info_modules},
-    {"errorstats", "Errorstats", info_errorstats},
-    {"cluster", "Cluster", info_cluster},
-    {"keyspace", "Keyspace", info_keyspace},
+    {"server", "Server", info_server, false},
+    {"clients", "Clients", info_clients, false},
+    {"memory", "Memory", info_memory, false},
+    {"persistence", "Persistence", info_persistence, false},
+    {"stats", "Stats", info_stats, false},
+    {"replication", "Replication", info_replication, false},
+    {"cpu", "CPU", info_cpu, false},
+    {"modules", "Modules", info_modules, false},
+    {"commandstats", "Commandstats", info_commandstats, true},
+    {"errorstats", "Errorstats", info_errorstats, false},
+    {"latencystats", "Latencystats", info_latencystats, true},
+    {"cluster", "Cluster", info_cluster, false},
+    {"keyspace", "Keyspace", info_keyspace, false},
 };
 
 static bool is_asked_for(const struct section *section, const struct request *rq)
 {
     for (uint32_t i = 1; i < rq->argc; i++) {
         if (slice_is(rq->argv[i], section->name) || slice_is(rq->argv[i], "all") ||
-            slice_is(rq->argv[i], "default") || slice_is(rq->argv[i], "everything"))
+            slice_is(rq->argv[i], "everything") || (!section->on_demand && slice_is(rq->argv[i], "default")))
             return true;
     }
-    return rq->argc == 1;
+    return rq->argc == 1 && !section->on_demand;
 }
 
 void cmd_info(struct exec *x, struct request *rq)

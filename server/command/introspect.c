@@ -22,7 +22,7 @@ static void reply_flags(struct exec *x, unsigned flags)
         {CMD_STALE, "stale"}, {CMD_FAST, "fast"},         {CMD_NO_AUTH, "no_auth"},
     };
 
-    reply_set(x, count_bits(flags));
+    reply_set(x, count_bits(flags & ~(unsigned)CMD_BRIEF));
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (flags & names[i].bit)
             reply_simple(x, names[i].name);
