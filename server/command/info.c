@@ -87,7 +87,7 @@ static void info_server(struct info *info)
     line(info, "redis_version:" SERVER_REDIS_VERSION);
     line(info, "server_name:corral");
     line(info, "corral_version:" CORRAL_VERSION);
-    line(info, "redis_mode:standalone");
+    line(info, "redis_mode:%s", option_live(&server->options, cluster_enabled) ? "cluster" : "standalone");
     if (uname(&os) == 0)
         line(info, "os:%s %s %s", os.sysname, os.release, os.machine);
     number(info, "arch_bits", 8 * sizeof(void *));
@@ -339,7 +339,7 @@ static void info_latencystats(struct info *info)
 
 static void info_cluster(struct info *info)
 {
-    number(info, "cluster_enabled", 0);
+    number(info, "cluster_enabled", option_live(&info->server->options, cluster_enabled));
 }
 
 static void info_keyspace(struct info *info)
