@@ -474,6 +474,29 @@ void options_free(struct options *o)
         free(*field);
         *field = NULL;
     }
+    free(o->file);
+    o->file = NULL;
+}
+
+bool options_copy(struct options *to, const struct options *from)
+{
+    bool good = true;
+
+    *to = *from;
+    to->file = from->file != NULL ? strdup(from->file) : NULL;
+    good = from->file == NULL || to->file != NULL;
+    for (size_t i = 0; i < ROWS; i++) {
+        if (!is_string(&rows[i]))
+            continue;
+
+        char **field = field_of(to, &rows[i]);
+
+        *field = strdup(*field);
+        good = good && *field != NULL;
+    }
+    if (!good)
+        options_free(to);
+    return good;
 }
 
 /* ---- the command line and the file ---------------------------------- */
@@ -625,6 +648,33 @@ static bool load_line(struct options *o, const char *where, char *line, size_t l
     return count == 0 || set_from_words(o, where, words[0], words + 1, (size_t)count - 1, err);
 }
 
+int options_read_line(struct options *o, char *line, size_t length, struct option_error *err)
+{
+    const char *words[WORDS_MAX], *why = "a value cannot hold a zero byte";
+    int count = memchr(line, '\0', length) != NULL ? OPTION_LINE_WRONG : split_line(line, words, &why);
+    const struct option_row *row;
+
+    if (count < 0) {
+        say(err, "%s", why);
+        return OPTION_LINE_WRONG;
+    }
+    if (count == 0)
+        return OPTION_LINE_EMPTY;
+    if (!set_from_words(o, "", words[0], words + 1, (size_t)count - 1, err))
+        return OPTION_LINE_WRONG;
+    row = row_find(words[0]);
+    CHECK(row != NULL);
+    return (int)(row - rows);
+}
+
+/* Remembers where CONFIG REWRITE shall write to. */
+static bool keep_path(struct options *o, const char *path)
+{
+    free(o->file);
+    o->file = realpath(path, NULL);
+    return o->file != NULL;
+}
+
 bool options_load_file(struct options *o, const char *path, struct option_error *err)
 {
     bool from_stdin = strcmp(path, "-") == 0;
@@ -634,8 +684,10 @@ bool options_load_file(struct options *o, const char *path, struct option_error 
     ssize_t length;
     bool good = true;
 
-    if (in == NULL) {
+    if (in == NULL || (!from_stdin && !keep_path(o, path))) {
         say(err, "cannot read the configuration file '%.200s': %s", path, strerror(errno));
+        if (in != NULL)
+            fclose(in);
         return false;
     }
     errno = 0;
@@ -747,6 +799,46 @@ static void size_print(uint64_t bytes, char *out, size_t room)
         unit++;
     }
     snprintf(out, room, "%ju%s", (uintmax_t)bytes, units[unit]);
+}
+
+/* What take_word() reads back as the same text. */
+static void quote(const char *text, char *out)
+{
+    bool plain = text[0] != '\0' && text[0] != '#';
+
+    for (const char *c = text; *c != '\0'; c++)
+        plain = plain && *c > ' ' && *c < 0x7f && *c != '"' && *c != '\'' && *c != '\\';
+    if (plain) {
+        strcpy(out, text);
+        return;
+    }
+    *out++ = '"';
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\') {
+            *out++ = '\\';
+            *out++ = *c;
+        } else if (*c >= ' ' && *c < 0x7f) {
+            *out++ = *c;
+        } else {
+            out += sprintf(out, "\\x%02x", (unsigned char)*c);
+        }
+    }
+    *out++ = '"';
+    *out = '\0';
+}
+
+void options_file_value(const struct options *o, size_t i, char value[OPTION_FILE_MAX])
+{
+    char text[OPTION_VALUE_MAX];
+
+    CHECK(i < ROWS);
+    if (rows[i].kind == KIND_SIZE) {
+        size_print(__atomic_load_n((size_t *)field_of(o, &rows[i]), __ATOMIC_RELAXED), value,
+                   OPTION_FILE_MAX);
+        return;
+    }
+    row_get(o, &rows[i], text, sizeof text);
+    quote(text, value);
 }
 
 /* What a row takes, as a remark: "0 to 65535". Empty when its help says all. */
