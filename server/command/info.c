@@ -76,10 +76,41 @@ static double ratio(uint64_t a, uint64_t b)
     return b > 0 ? (double)a / (double)b : 0;
 }
 
+/* What redis shows and nobody has shown yet in this reply: it has no counterpart here, and so only one value.
+ */
+static void constants(struct info *info, const char *const *fields)
+{
+    for (; *fields != NULL; fields++) {
+        char sought[64];
+        int n = snprintf(sought, sizeof sought, "\n%.*s:", (int)strcspn(*fields, ":"), *fields);
+
+        if (memmem(info->text.data, info->text.len, sought, (size_t)n) == NULL)
+            line(info, "%s", *fields);
+    }
+}
+
 /* ---- sections ---- */
+
+static void info_program(struct info *info)
+{
+    const char *file = info->server->options.file;
+    char path[LINE_MAX_BYTES - 64];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path);
+
+    line(info, "executable:%.*s", len > 0 ? (int)len : 0, path);
+    line(info, "config_file:%.400s", file != NULL ? file : "");
+}
 
 static void info_server(struct info *info)
 {
+    static const char *const server_constants[] = {"redis_git_sha1:00000000",
+                                                   "redis_git_dirty:0",
+                                                   "redis_build_id:0",
+                                                   "monotonic_clock:POSIX clock_gettime",
+                                                   "atomicvar_api:c11-builtin",
+                                                   "lru_clock:0",
+                                                   NULL};
+
     struct server *server = info->server;
     int64_t uptime = since(info->x->now, server->started).ms / 1000;
     struct utsname os;
@@ -105,6 +136,8 @@ static void info_server(struct info *info)
     line(info, "configured_hz:%d", option_live(&server->options, hz));
     number(info, "io_threads_active", server->workers_len > 1);
     number(info, "worker_threads", server->workers_len);
+    info_program(info);
+    constants(info, server_constants);
 }
 
 static void info_clients(struct info *info)
@@ -119,6 +152,8 @@ static void info_clients(struct info *info)
     number(info, "client_output_limit_closed", info->counters.client_output_limit_closed);
     number(info, "client_query_limit_closed", info->counters.client_query_limit_closed);
     number(info, "client_idle_closed", info->counters.client_idle_closed);
+    constants(info, (const char *const[]){"client_recent_max_input_buffer:0",
+                                          "client_recent_max_output_buffer:0", NULL});
 }
 
 static void policy_line(struct info *info)
@@ -130,6 +165,28 @@ static void policy_line(struct info *info)
 
 static void info_memory(struct info *info)
 {
+    static const char *const memory_constants[] = {"used_memory_lua:0",
+                                                   "used_memory_vm_eval:0",
+                                                   "used_memory_lua_human:0B",
+                                                   "used_memory_scripts_eval:0",
+                                                   "number_of_cached_scripts:0",
+                                                   "number_of_functions:0",
+                                                   "number_of_libraries:0",
+                                                   "used_memory_vm_functions:0",
+                                                   "used_memory_vm_total:0",
+                                                   "used_memory_vm_total_human:0B",
+                                                   "used_memory_functions:0",
+                                                   "used_memory_scripts:0",
+                                                   "used_memory_scripts_human:0B",
+                                                   "mem_not_counted_for_evict:0",
+                                                   "mem_replication_backlog:0",
+                                                   "mem_total_replication_buffers:0",
+                                                   "mem_clients_slaves:0",
+                                                   "mem_cluster_links:0",
+                                                   "mem_aof_buffer:0",
+                                                   "active_defrag_running:0",
+                                                   "lazyfreed_objects:0",
+                                                   NULL};
     struct server *server = info->server;
     const struct store_stats *s = &info->store;
     uint64_t used = server_used_memory(server), rss = server_rss();
@@ -166,10 +223,39 @@ static void info_memory(struct info *info)
     line(info, "mem_fragmentation_bytes:%lld", (long long)(rss - used));
     line(info, "mem_allocator:%s", memory_allocator());
     number(info, "lazyfree_pending_objects", 0);
+    line(info, "allocator_frag_ratio:%.2f", ratio(heap.active, heap.allocated));
+    number(info, "allocator_frag_bytes", heap.active - heap.allocated);
+    line(info, "allocator_rss_ratio:%.2f", ratio(heap.resident, heap.active));
+    number(info, "allocator_rss_bytes", heap.resident - heap.active);
+    line(info, "rss_overhead_ratio:%.2f", ratio(rss, heap.resident));
+    line(info, "rss_overhead_bytes:%lld", (long long)(rss - heap.resident));
+    number(info, "mem_clients_normal", atomic_load_explicit(&server->heap_bytes, memory_order_relaxed));
+    constants(info, memory_constants);
 }
 
 static void info_persistence(struct info *info)
 {
+    static const char *const persistence_constants[] = {"current_cow_peak:0",
+                                                        "current_cow_size:0",
+                                                        "current_cow_size_age:0",
+                                                        "current_fork_perc:0.00",
+                                                        "current_save_keys_processed:0",
+                                                        "current_save_keys_total:0",
+                                                        "rdb_last_bgsave_time_sec:-1",
+                                                        "rdb_current_bgsave_time_sec:-1",
+                                                        "rdb_saves:0",
+                                                        "rdb_last_cow_size:0",
+                                                        "rdb_last_load_keys_expired:0",
+                                                        "rdb_last_load_keys_loaded:0",
+                                                        "aof_rewrite_scheduled:0",
+                                                        "aof_last_rewrite_time_sec:-1",
+                                                        "aof_current_rewrite_time_sec:-1",
+                                                        "aof_rewrites:0",
+                                                        "aof_rewrites_consecutive_failures:0",
+                                                        "aof_last_cow_size:0",
+                                                        "module_fork_in_progress:0",
+                                                        "module_fork_last_cow_size:0",
+                                                        NULL};
     static const char *const none[] = {"loading", "async_loading", "rdb_changes_since_last_save",
                                        "rdb_bgsave_in_progress", NULL};
 
@@ -180,6 +266,7 @@ static void info_persistence(struct info *info)
     number(info, "aof_rewrite_in_progress", 0);
     line(info, "aof_last_bgrewrite_status:ok");
     line(info, "aof_last_write_status:ok");
+    constants(info, persistence_constants);
 }
 
 static uint64_t errors_total(struct info *info)
@@ -196,6 +283,31 @@ static uint64_t errors_total(struct info *info)
 
 static void info_stats(struct info *info)
 {
+    static const char *const stats_constants[] = {"total_net_repl_input_bytes:0",
+                                                  "total_net_repl_output_bytes:0",
+                                                  "instantaneous_input_repl_kbps:0.00",
+                                                  "instantaneous_output_repl_kbps:0.00",
+                                                  "expired_stale_perc:0.00",
+                                                  "expired_time_cap_reached_count:0",
+                                                  "evicted_clients:0",
+                                                  "total_eviction_exceeded_time:0",
+                                                  "current_eviction_exceeded_time:0",
+                                                  "pubsubshard_channels:0",
+                                                  "migrate_cached_sockets:0",
+                                                  "slave_expires_tracked_keys:0",
+                                                  "active_defrag_hits:0",
+                                                  "active_defrag_misses:0",
+                                                  "active_defrag_key_hits:0",
+                                                  "active_defrag_key_misses:0",
+                                                  "total_active_defrag_time:0",
+                                                  "current_active_defrag_time:0",
+                                                  "unexpected_error_replies:0",
+                                                  "dump_payload_sanitizations:0",
+                                                  "io_threaded_reads_processed:0",
+                                                  "io_threaded_writes_processed:0",
+                                                  "reply_buffer_shrinks:0",
+                                                  "reply_buffer_expands:0",
+                                                  NULL};
     static const char *const none[] = {"sync_full",
                                        "sync_partial_ok",
                                        "sync_partial_err",
@@ -234,6 +346,7 @@ static void info_stats(struct info *info)
     number(info, "segments_compacted", s->segments_compacted);
     zeroes(info, none);
     number(info, "total_error_replies", errors_total(info));
+    constants(info, stats_constants);
 }
 
 static void info_replication(struct info *info)
@@ -245,6 +358,9 @@ static void info_replication(struct info *info)
     number(info, "master_repl_offset", 0);
     line(info, "second_repl_offset:-1");
     number(info, "repl_backlog_active", 0);
+    constants(info, (const char *const[]){"master_replid2:0000000000000000000000000000000000000000",
+                                          "repl_backlog_size:0", "repl_backlog_first_byte_offset:0",
+                                          "repl_backlog_histlen:0", NULL});
 }
 
 static void info_cpu(struct info *info)
