@@ -261,23 +261,36 @@ static void run_handler(struct exec *x, const struct command *command, struct re
     gate_open(x->server->gate, x->worker->index);
 }
 
+/* Not inlined: the hot path is call()'s first half. */
+static void __attribute__((noinline))
+call_timed(struct exec *x, const struct command *command, struct request *rq)
+{
+    struct figures *f = x->worker->figures;
+    uint64_t began = figures_begin(f), ns;
+    bool tracking;
+
+    run_handler(x, command, rq);
+    tracking = atomic_load_explicit(&x->server->watch->tracking, memory_order_relaxed);
+    ns = figures_end(f, command, session_does(x->session), began, x->errors > 0, tracking);
+    x->errors = 0; /* those of a request inside EXEC are not EXEC's own */
+    watch_request(x, x->server->watch, command, rq, ns);
+}
+
 /* Runs it, and keeps the figures: see figures.h. */
 static void call(struct exec *x, const struct command *command, struct request *rq)
 {
     struct figures *f = x->worker->figures;
-    uint64_t began = figures_begin(f, command, rq->argc), ns;
-    bool tracking;
 
-    x->errors = 0;
-    run_handler(x, command, rq);
-    if (began == 0) {
-        figures_untimed(f, command, x->errors > 0);
+    if (figures_times(f, command, rq->argc)) {
+        call_timed(x, command, rq);
         return;
     }
-    tracking = atomic_load_explicit(&x->server->watch->tracking, memory_order_relaxed);
-    ns = figures_end(f, command, session_does(x->session), began, x->errors > 0, tracking);
-    x->errors = 0; /* of a request inside EXEC: not EXEC's own */
-    watch_request(x, x->server->watch, command, rq, ns);
+    run_handler(x, command, rq);
+    figures_count(&figures_of(f, command)->calls);
+    if (__builtin_expect(x->errors > 0, 0)) {
+        figures_count(&figures_of(f, command)->failed);
+        x->errors = 0;
+    }
 }
 
 /* The session or the server is in a mode where a request is more than its handler. */
@@ -295,10 +308,10 @@ static void run_resp(struct exec *x, struct entry *e)
 
     if (command == NULL) {
         refuse_unknown(x, rq);
+        x->errors = 0;
         return;
     }
     session_doing(x->session, command->name);
-    x->errors = 0;
     if (!command_arity_ok(command->arity, rq->argc))
         reply_wrong_arity(x, command->name);
     else if (!may_run(x, command))
@@ -311,8 +324,10 @@ static void run_resp(struct exec *x, struct entry *e)
         call(x, command, rq);
         return;
     }
-    if (x->errors > 0)
-        figures_rejected(x->worker->figures, command);
+    if (x->errors > 0) {
+        figures_count(&figures_of(x->worker->figures, command)->rejected);
+        x->errors = 0;
+    }
 }
 
 /* CLIENT REPLY OFF or SKIP: executed, and the reply taken back. */
@@ -413,6 +428,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
     unsigned i = 0;
 
     x->session = s;
+    x->errors = 0;
     gate_enter(w->server->gate, w->index);
     if (s->dialect == DIALECT_RESP)
         figures_batch_begin(w->figures, b->len, watch_is_close(w->server->watch));

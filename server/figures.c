@@ -86,7 +86,7 @@ void figures_batch_begin(struct figures *f, unsigned requests, bool every)
     if (!f->one_by_one && f->attention > 0) {
         f->attention--;
         f->one_by_one = true;
-    } else if (!f->one_by_one) { /* by the dice: every eighth batch may be every eighth of a client's loop */
+    } else if (!f->one_by_one) { /* by the dice: every n-th batch may be every n-th of a client's loop */
         f->dice = f->dice * 1664525 + 1013904223;
         f->one_by_one = (f->dice >> 16) % FIGURES_SAMPLE == 0;
     }

@@ -24,7 +24,7 @@
 
 enum {
     FIGURES_SHORT = 8,         /* requests; shorter batches are timed one by one */
-    FIGURES_SAMPLE = 8,        /* of the longer batches, one in so many is, too; a power of two */
+    FIGURES_SAMPLE = 16,       /* of the longer batches, one in so many is, too; a power of two */
     FIGURES_WORDS = 16,        /* a request of more words is never taken for brief */
     FIGURES_SUBCOMMANDS = 256, /* "config|get": those beyond are counted for their parent alone */
     FIGURES_BUCKETS = 160,     /* of a histogram: four per power of two, up to 2^40 ns */
@@ -46,7 +46,7 @@ struct subcommand_figures {
 
 /* One worker's, or the sum of all. */
 struct figures {
-    uint64_t clock; /* when the last request ended, or this began; 0: not known */
+    uint64_t clock; /* when the last request that was timed ended, or the batch began */
     uint64_t batch_began;
     bool one_by_one;    /* this batch */
     unsigned attention; /* so many batches will be timed one by one */
@@ -80,38 +80,22 @@ static inline struct command_figures *figures_of(struct figures *f, const struct
     return &f->rows[command - f->first];
 }
 
-/* The moment from which the request is timed; 0: it is not. */
-static inline uint64_t figures_begin(struct figures *f, const struct command *command, uint32_t words)
+/* Is this request to be timed by itself? */
+static inline bool figures_times(const struct figures *f, const struct command *command, uint32_t words)
 {
-    if (!f->one_by_one) {
-        if ((command->flags & (CMD_FAST | CMD_BRIEF)) && words <= FIGURES_WORDS) {
-            f->clock = 0;
-            return 0;
-        }
-        if (f->clock == 0)
-            f->clock = ticks_now();
-    }
-    return f->clock;
+    return f->one_by_one || !(command->flags & (CMD_FAST | CMD_BRIEF)) || words > FIGURES_WORDS;
+}
+
+/* The moment from which a request is timed: now, or when the one before it ended. */
+static inline uint64_t figures_begin(const struct figures *f)
+{
+    return f->one_by_one ? f->clock : ticks_now();
 }
 
 /* Adds one; only the owner of the table may. */
 static inline void figures_count(uint64_t *figure)
 {
     __atomic_store_n(figure, *figure + 1, __ATOMIC_RELAXED);
-}
-
-static inline void figures_rejected(struct figures *f, const struct command *command)
-{
-    figures_count(&figures_of(f, command)->rejected);
-}
-
-static inline void figures_untimed(struct figures *f, const struct command *command, bool failed)
-{
-    struct command_figures *row = figures_of(f, command);
-
-    figures_count(&row->calls);
-    if (__builtin_expect(failed, 0))
-        figures_count(&row->failed);
 }
 
 /* Records a request that has been timed; returns its nanoseconds. `name` is what

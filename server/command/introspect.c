@@ -560,6 +560,27 @@ static bool describe_line(struct exec *x, const struct slice *argv, uint32_t arg
     return true;
 }
 
+static bool has_word(const struct slice *argv, uint32_t argc, const char *word)
+{
+    for (uint32_t i = 2; i < argc; i++) {
+        if (slice_is(argv[i], word))
+            return true;
+    }
+    return false;
+}
+
+/* What becomes of the key depends on the other words: SET reads it only with GET,
+ * BITFIELD writes it only with SET or INCRBY. */
+static const char *key_flags(const struct description *d, const struct key_spec *spec,
+                             const struct slice *argv, uint32_t argc)
+{
+    if (strstr(spec->flags, "variable_flags") == NULL)
+        return spec->flags;
+    if (strcmp(d->name, "set") == 0)
+        return has_word(argv, argc, "get") ? "RW access update" : "OW update";
+    return has_word(argv, argc, "set") || has_word(argv, argc, "incrby") ? "RW access update" : "RO access";
+}
+
 static size_t reply_keys(struct exec *x, const struct description *d, const struct slice *argv, uint32_t argc,
                          bool with_flags)
 {
@@ -575,7 +596,7 @@ static size_t reply_keys(struct exec *x, const struct description *d, const stru
                 reply_array(x, 2);
             reply_bulk(x, argv[i]);
             if (with_flags)
-                reply_words(x, spec.flags, "");
+                reply_words(x, key_flags(d, &spec, argv, argc), "");
         }
     }
     return n;
