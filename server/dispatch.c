@@ -247,18 +247,23 @@ static bool may_run(struct exec *x, const struct command *command)
     return true;
 }
 
-static void run_handler(struct exec *x, const struct command *command, struct request *rq)
+static void __attribute__((noinline))
+run_alone(struct exec *x, const struct command *command, struct request *rq)
 {
-    if (!(command->flags & CMD_EXCLUSIVE) || x->alone) {
-        command->handler(x, rq);
-        return;
-    }
     gate_close(x->server->gate, x->worker->index);
     x->alone = true;
     x->db = server_db(x->server, x->session->db); /* another may have been alone before us */
     command->handler(x, rq);
     x->alone = false;
     gate_open(x->server->gate, x->worker->index);
+}
+
+static inline void run_handler(struct exec *x, const struct command *command, struct request *rq)
+{
+    if (!(command->flags & CMD_EXCLUSIVE) || x->alone)
+        command->handler(x, rq);
+    else
+        run_alone(x, command, rq);
 }
 
 /* Not inlined: the hot path is call()'s first half. */
