@@ -1,6 +1,7 @@
 #include "server/figures.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     CLOSER_BATCHES = 64,
@@ -90,12 +91,15 @@ void figures_batch_begin(struct figures *f, unsigned requests, bool every)
         f->dice = f->dice * 1664525 + 1013904223;
         f->one_by_one = (f->dice >> 16) % FIGURES_SAMPLE == 0;
     }
+    f->batch_known = 0;
     f->clock = f->batch_began = ticks_now();
 }
 
 uint64_t figures_batch_end(const struct figures *f)
 {
-    return f->one_by_one ? 0 : ticks_to_ns(ticks_between(f->batch_began, ticks_now()));
+    if (f->one_by_one)
+        return 0;
+    return ticks_to_ns(ticks_between(f->batch_began + f->batch_known, ticks_now()));
 }
 
 void figures_look_closer(struct figures *f)
@@ -135,6 +139,16 @@ static uint64_t *histogram_of(struct command_figures *row)
     return h;
 }
 
+static bool is_subcommand(const char *name, const struct command *command)
+{
+    size_t len;
+
+    if (name == command->name)
+        return false;
+    len = strlen(command->name);
+    return strncmp(name, command->name, len) == 0 && name[len] == '|';
+}
+
 uint64_t figures_end(struct figures *f, const struct command *command, const char *name, uint64_t began,
                      bool failed, bool tracking)
 {
@@ -143,7 +157,8 @@ uint64_t figures_end(struct figures *f, const struct command *command, const cha
     uint64_t *histogram;
 
     f->clock = now;
-    if (name != command->name && (sub = subcommand_row(f, name)) != NULL)
+    f->batch_known += ticks_between(began, now);
+    if (is_subcommand(name, command) && (sub = subcommand_row(f, name)) != NULL)
         row = sub;
     figures_count(&row->calls);
     figures_count(&row->timed);

@@ -48,8 +48,9 @@ struct subcommand_figures {
 struct figures {
     uint64_t clock; /* when the last request that was timed ended, or the batch began */
     uint64_t batch_began;
-    bool one_by_one;    /* this batch */
-    unsigned attention; /* so many batches will be timed one by one */
+    uint64_t batch_known; /* ticks of it that belong to requests timed by themselves */
+    bool one_by_one;      /* this batch */
+    unsigned attention;   /* so many batches will be timed one by one */
     uint32_t dice;
     const struct command *first;  /* the verb table */
     struct command_figures *rows; /* one per command */
@@ -68,9 +69,10 @@ void figures_batch_begin(struct figures *f, unsigned requests, bool every);
 static inline void figures_batch_whole(struct figures *f)
 {
     f->one_by_one = false;
+    f->batch_known = 0;
     f->batch_began = ticks_now();
 }
-/* Nanoseconds the batch took if it was not timed one by one, else 0. */
+/* Nanoseconds that the requests took which were not timed by themselves; 0 if all were. */
 uint64_t figures_batch_end(const struct figures *f);
 /* A limit was exceeded, and nobody knows by whom: look closer for a while. */
 void figures_look_closer(struct figures *f);
@@ -99,7 +101,8 @@ static inline void figures_count(uint64_t *figure)
 }
 
 /* Records a request that has been timed; returns its nanoseconds. `name` is what
- * it turned out to be: command->name, or a subcommand's. */
+ * it turned out to be: command->name or a subcommand's; anything else (what ran
+ * last inside an EXEC) is ignored. */
 uint64_t figures_end(struct figures *f, const struct command *command, const char *name, uint64_t began,
                      bool failed, bool tracking);
 

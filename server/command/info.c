@@ -408,7 +408,7 @@ static void latencystat_line(struct info *info, const char *name, const struct c
     char text[WATCH_PERCENTILES * 32];
     size_t len = 0;
 
-    if (row->calls == 0 || histogram == NULL || info->percentiles == 0)
+    if (row->timed == 0 || histogram == NULL || info->percentiles == 0)
         return;
     for (unsigned i = 0; i < info->percentiles; i++)
         len += (size_t)snprintf(text + len, sizeof text - len, "%sp%g=%.3f", i > 0 ? "," : "",

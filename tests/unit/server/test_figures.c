@@ -110,18 +110,59 @@ static void the_total_is_extrapolated(void **state)
 /* More subcommands than there is room for are counted, for their parent. */
 static void a_full_table_loses_no_call(void **state)
 {
-    static char names[FIGURES_SUBCOMMANDS + 5][16];
+    static char names[FIGURES_SUBCOMMANDS + 5][16]; /* the address tells them apart */
     const struct command *config = command_find(slice_of("config"));
     struct figures *f = make();
     uint64_t calls = 0;
 
     (void)state;
-    for (size_t i = 0; i < FIGURES_SUBCOMMANDS + 5; i++)
+    for (size_t i = 0; i < FIGURES_SUBCOMMANDS + 5; i++) {
+        memcpy(names[i], "config|x", 9);
         figures_end(f, config, names[i], ticks_now(), false, false);
+    }
     for (size_t i = 0; i < FIGURES_SUBCOMMANDS; i++)
         calls += f->subcommands[i].figures.calls;
     assert_int_equal(calls, FIGURES_SUBCOMMANDS);
     assert_int_equal(figures_of(f, config)->calls, 5);
+    figures_free(&f);
+}
+
+/* EXEC ends with the name of what ran last in it. */
+static void another_name_is_no_subcommand(void **state)
+{
+    const struct command *config = command_find(slice_of("config"));
+    struct figures *f = make();
+
+    (void)state;
+    figures_end(f, config, "get", ticks_now(), false, false);
+    figures_end(f, config, "configs|get", ticks_now(), false, false);
+    assert_int_equal(figures_of(f, config)->calls, 2);
+    figures_free(&f);
+}
+
+static void wait_ns(int64_t ns)
+{
+    int64_t from = clock_ticks_ns();
+
+    while (clock_ticks_ns() - from < ns)
+        ;
+}
+
+/* Who has been timed in a batch is not in what the others took together. */
+static void a_batch_is_told_without_those_already_known(void **state)
+{
+    const struct command *keys = command_find(slice_of("keys"));
+    struct figures *f = make();
+    uint64_t began, known;
+
+    (void)state;
+    figures_batch_whole(f);
+    wait_ns(1000000);
+    began = figures_begin(f);
+    wait_ns(20000000);
+    known = figures_end(f, keys, keys->name, began, false, false);
+    assert_true(known >= 19000000);
+    assert_in_range(figures_batch_end(f), 900000, 15000000);
     figures_free(&f);
 }
 
@@ -176,6 +217,8 @@ int main(void)
         cmocka_unit_test(workers_are_summed_and_a_reset_subtracts),
         cmocka_unit_test(the_total_is_extrapolated),
         cmocka_unit_test(a_full_table_loses_no_call),
+        cmocka_unit_test(another_name_is_no_subcommand),
+        cmocka_unit_test(a_batch_is_told_without_those_already_known),
         cmocka_unit_test(who_is_timed),
         cmocka_unit_test(ticks_keep_the_time),
     };
