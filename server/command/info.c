@@ -11,7 +11,7 @@
 #include "server/command/command.h"
 #include "server/memory.h"
 #include "server/server.h"
-#include "server/watch.h"
+#include "server/notice.h"
 
 enum { LINE_MAX_BYTES = 512 };
 
@@ -420,7 +420,7 @@ static void latencystat_line(struct info *info, const char *name, const struct c
 static void each_command(struct info *info, void (*write)(struct info *info, const char *name,
                                                           const struct command_figures *row))
 {
-    struct figures *all = watch_figures(info->server);
+    struct figures *all = notice_figures(info->server);
 
     if (all == NULL) {
         info->text.failed = true;
@@ -446,10 +446,10 @@ static void info_commandstats(struct info *info)
 static void info_latencystats(struct info *info)
 {
     pthread_mutex_lock(&info->server->options_lock);
-    watch_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
+    notice_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
                       &info->percentiles);
     pthread_mutex_unlock(&info->server->options_lock);
-    if (atomic_load_explicit(&info->server->watch->tracking, memory_order_relaxed))
+    if (atomic_load_explicit(&info->server->notice->tracking, memory_order_relaxed))
         each_command(info, latencystat_line);
 }
 
