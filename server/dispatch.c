@@ -20,6 +20,7 @@
 #include "server/server.h"
 #include "server/transaction.h"
 #include "server/tracking.h"
+#include "server/notice.h"
 #include "server/worker.h"
 
 enum {
@@ -333,12 +334,9 @@ static bool may_run(struct exec *x, const struct command *command)
     return true;
 }
 
-static void call(struct exec *x, const struct command *command, struct request *rq)
+static void __attribute__((noinline))
+run_alone(struct exec *x, const struct command *command, struct request *rq)
 {
-    if (!(command->flags & CMD_EXCLUSIVE) || x->alone) {
-        command->handler(x, rq);
-        return;
-    }
     gate_close(x->server->gate, x->worker->index);
     x->alone = true;
     x->now = clock_now();                         /* it may have been a long wait */
@@ -346,6 +344,46 @@ static void call(struct exec *x, const struct command *command, struct request *
     command->handler(x, rq);
     x->alone = false;
     gate_open(x->server->gate, x->worker->index);
+}
+
+static inline void run_handler(struct exec *x, const struct command *command, struct request *rq)
+{
+    if (!(command->flags & CMD_EXCLUSIVE) || x->alone)
+        command->handler(x, rq);
+    else
+        run_alone(x, command, rq);
+}
+
+/* Not inlined: the hot path is call()'s first half. */
+static void __attribute__((noinline))
+call_timed(struct exec *x, const struct command *command, struct request *rq)
+{
+    struct figures *f = x->worker->figures;
+    uint64_t began = figures_begin(f), ns;
+    bool tracking;
+
+    run_handler(x, command, rq);
+    tracking = atomic_load_explicit(&x->server->notice->tracking, memory_order_relaxed);
+    ns = figures_end(f, command, session_does(x->session), began, x->errors > 0, tracking);
+    x->errors = 0; /* those of a request inside EXEC are not EXEC's own */
+    notice_request(x, x->server->notice, command, rq, ns);
+}
+
+/* Runs it, and keeps the figures: see figures.h. */
+static void call(struct exec *x, const struct command *command, struct request *rq)
+{
+    struct figures *f = x->worker->figures;
+
+    if (figures_times(f, command, rq->argc)) {
+        call_timed(x, command, rq);
+        return;
+    }
+    run_handler(x, command, rq);
+    figures_count(&figures_of(f, command)->calls);
+    if (__builtin_expect(x->errors > 0, 0)) {
+        figures_count(&figures_of(f, command)->failed);
+        x->errors = 0;
+    }
 }
 
 /* Whether the session's own modes let it send this. False: answered. */
@@ -432,8 +470,15 @@ static void run_resp(struct exec *x, struct entry *e)
         refuse(x, command, rq);
     else if (__builtin_expect(modes != 0, 0))
         run_specially(x, command, rq, modes);
-    else
+    else {
         call(x, command, rq);
+        return;
+    }
+    if (x->errors > 0) {
+        if (command != NULL)
+            figures_count(&figures_of(x->worker->figures, command)->rejected);
+        x->errors = 0;
+    }
 }
 
 /* CLIENT REPLY OFF or SKIP: executed, and the reply taken back. */
@@ -532,6 +577,18 @@ static struct blob *backing_for(struct server *server, const struct dispatch_inp
     return in->blob;
 }
 
+/* Whoever made a batch slow that was not timed one by one, all of it is told. */
+static void notice_batch(struct worker *w, unsigned done)
+{
+    uint64_t ns = figures_batch_end(w->figures);
+    const struct request *first = &w->batch->entries[0].request;
+
+    if (ns < atomic_load_explicit(&w->server->notice->least_ns, memory_order_relaxed) || ns == 0 ||
+        first->argc == 0)
+        return;
+    notice_slow_batch(&w->exec, first, done - 1, ns);
+}
+
 /* How many of the batch were executed. */
 static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
 {
@@ -543,8 +600,13 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
     bool was_parked = s->outcome != PARK_FRESH;
 
     x->session = s;
+    x->errors = 0;
     if (gate_enter(w->server->gate, w->index))
         w->now = x->now = clock_now();
+    if (s->dialect == DIALECT_RESP)
+        figures_batch_begin(w->figures, b->len, notice_is_close(w->server->notice));
+    else
+        figures_batch_whole(w->figures);
     while (i < b->len) {
         struct entry *e = &b->entries[i++];
 
@@ -570,6 +632,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         if (s->close_after_reply || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;
     }
+    notice_batch(w, i);
     gate_leave(w->server->gate, w->index);
     push_flush(w);
     s->commands += i;

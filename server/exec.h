@@ -15,6 +15,7 @@
 
 struct server; /* the whole process: options, workers, clients; see server.h */
 struct worker;
+struct command_family;
 
 struct exec {
     struct server *server;
@@ -25,13 +26,15 @@ struct exec {
     struct counters *counters;
     const struct options *options;
     struct out *out;
-    instant now;   /* of this loop turn */
-    uint8_t db;    /* the store's number of the session's database */
-    bool checking; /* command_family_run() only finds out whether the words are right: see transaction.h */
-    bool alone;    /* no other worker executes anything meanwhile: see gate.h */
-    bool no_touch; /* reads leave no trace for the policy: CLIENT NO-TOUCH */
-    struct key first_key; /* already hashed and prefetched when the command has a key */
-    struct blob *backing; /* holds the request's bytes when they came in a blob, else NULL */
+    instant now;                          /* of this loop turn */
+    uint8_t db;                           /* the store's number of the session's database */
+    bool checking;                        /* the words of a subcommand are only looked at: see transaction.h */
+    bool alone;                           /* no other worker executes anything meanwhile: see gate.h */
+    bool no_touch;                        /* reads leave no trace for the policy: CLIENT NO-TOUCH */
+    unsigned errors;                      /* answered to the request at hand */
+    struct key first_key;                 /* already hashed and prefetched when the command has a key */
+    const struct command_family **family; /* not NULL: which is it? Nothing is run; see command_family_of() */
+    struct blob *backing;                 /* holds the request's bytes when they came in a blob, else NULL */
 };
 
 /* Argument i as a key: uses the hash made at dispatch when it is the first key. */

@@ -35,6 +35,21 @@ const char *memory_allocator(void)
     return "jemalloc-" TEXT_OF(JEMALLOC_VERSION_MAJOR) "." TEXT_OF(JEMALLOC_VERSION_MINOR) "." TEXT_OF(
         JEMALLOC_VERSION_BUGFIX);
 }
+
+void memory_give_back(void)
+{
+    mallctl("arena." TEXT_OF(MALLCTL_ARENAS_ALL) ".purge", NULL, NULL, NULL, 0);
+}
+
+static void append_report(void *text, const char *part)
+{
+    out_append(text, part, strlen(part));
+}
+
+void memory_report(struct out *text)
+{
+    malloc_stats_print(append_report, text, NULL);
+}
 #else
 #include <malloc.h>
 
@@ -50,6 +65,23 @@ void memory_heap(struct memory_heap *out)
 const char *memory_allocator(void)
 {
     return "libc";
+}
+
+void memory_give_back(void)
+{
+    malloc_trim(0);
+}
+
+void memory_report(struct out *text)
+{
+    struct memory_heap heap;
+    char line[128];
+    int n;
+
+    memory_heap(&heap);
+    n = snprintf(line, sizeof line, "allocated %llu, resident %llu\n", (unsigned long long)heap.allocated,
+                 (unsigned long long)heap.resident);
+    out_append(text, line, n > 0 ? (size_t)n : 0);
 }
 #endif
 

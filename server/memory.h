@@ -9,6 +9,7 @@
 #ifndef CORRAL_MEMORY_H
 #define CORRAL_MEMORY_H
 
+#include "server/out.h"
 #include "server/server.h"
 
 /* Once, before there are clients. */
@@ -25,5 +26,9 @@ struct memory_heap {
 };
 void memory_heap(struct memory_heap *out);
 const char *memory_allocator(void);
+/* Gives pages back that the allocator keeps for a while after a free. */
+void memory_give_back(void);
+/* What the allocator tells about itself, as text. */
+void memory_report(struct out *text);
 
 #endif

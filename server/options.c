@@ -30,7 +30,7 @@ struct option_row {
     const char *choices; /* CHOICE, POLICY: separated by spaces */
     const char *help;
     size_t offset; /* of the field in struct options; 0, policy_ok's place, for FIXED */
-    uint64_t min;
+    uint64_t min;  /* NUMBER: as int64_t, may be negative */
     uint64_t max;
     enum option_kind kind;
     bool live;
@@ -48,7 +48,7 @@ enum { WORDS_MAX = 64, NAME_MAX_LENGTH = 40 };
 /* clang-format off */
 static const struct option_row rows[] = {
 #define FLAG(field, name, value, when, help)             {name, value, "", help, FIELD(field), 0, 0, KIND_FLAG, when},
-#define NUMBER(field, name, value, min, max, when, help) {name, value, "", help, FIELD(field), min, max, KIND_NUMBER, when},
+#define NUMBER(field, name, value, min, max, when, help) {name, value, "", help, FIELD(field), (uint64_t)(min), (uint64_t)(max), KIND_NUMBER, when},
 #define MODE(field, name, value, min, max, when, help)   {name, value, "", help, FIELD(field), min, max, KIND_MODE, when},
 #define SIZE(field, name, value, min, max, when, help)   {name, value, "", help, FIELD(field), min, max, KIND_SIZE, when},
 #define CHOICE(field, name, value, choices, when, help)  {name, value, choices, help, FIELD(field), 0, 0, KIND_CHOICE, when},
@@ -241,7 +241,7 @@ static enum option_status refuse_range(const struct option_row *row, struct opti
     else if (row->kind == KIND_MODE)
         say(err, "argument must be between %jo and %jo inclusive", (uintmax_t)row->min, (uintmax_t)row->max);
     else
-        say(err, "argument must be between %ju and %ju inclusive", (uintmax_t)row->min, (uintmax_t)row->max);
+        say(err, "argument must be between %jd and %jd inclusive", (intmax_t)row->min, (intmax_t)row->max);
     return OPTION_BAD_VALUE;
 }
 
@@ -261,18 +261,22 @@ static enum option_status set_number(int *field, const struct option_row *row, c
                                      struct option_error *err)
 {
     unsigned base = row->kind == KIND_MODE ? 8 : 10;
-    bool negative = base == 10 && value[0] == '-'; /* a number, though none of ours */
+    bool negative = base == 10 && value[0] == '-';
     size_t length = strlen(value) - negative;
     uint64_t n;
+    int64_t number;
 
     if (!parse_digits(value + negative, length, base, &n)) {
         say(err, base == 8 ? "argument couldn't be parsed as an octal number"
                            : "argument couldn't be parsed into an integer");
         return OPTION_BAD_VALUE;
     }
-    if ((negative && n > 0) || n < row->min || n > row->max)
+    if (n > INT_MAX)
         return refuse_range(row, err);
-    __atomic_store_n(field, (int)n, __ATOMIC_RELAXED);
+    number = negative ? -(int64_t)n : (int64_t)n;
+    if (number < (int64_t)row->min || number > (int64_t)row->max)
+        return refuse_range(row, err);
+    __atomic_store_n(field, (int)number, __ATOMIC_RELAXED);
     return OPTION_OK;
 }
 
@@ -470,6 +474,29 @@ void options_free(struct options *o)
         free(*field);
         *field = NULL;
     }
+    free(o->file);
+    o->file = NULL;
+}
+
+bool options_copy(struct options *to, const struct options *from)
+{
+    bool good = true;
+
+    *to = *from;
+    to->file = from->file != NULL ? strdup(from->file) : NULL;
+    good = from->file == NULL || to->file != NULL;
+    for (size_t i = 0; i < ROWS; i++) {
+        if (!is_string(&rows[i]))
+            continue;
+
+        char **field = field_of(to, &rows[i]);
+
+        *field = strdup(*field);
+        good = good && *field != NULL;
+    }
+    if (!good)
+        options_free(to);
+    return good;
 }
 
 /* ---- the command line and the file ---------------------------------- */
@@ -621,6 +648,33 @@ static bool load_line(struct options *o, const char *where, char *line, size_t l
     return count == 0 || set_from_words(o, where, words[0], words + 1, (size_t)count - 1, err);
 }
 
+int options_read_line(struct options *o, char *line, size_t length, struct option_error *err)
+{
+    const char *words[WORDS_MAX], *why = "a value cannot hold a zero byte";
+    int count = memchr(line, '\0', length) != NULL ? OPTION_LINE_WRONG : split_line(line, words, &why);
+    const struct option_row *row;
+
+    if (count < 0) {
+        say(err, "%s", why);
+        return OPTION_LINE_WRONG;
+    }
+    if (count == 0)
+        return OPTION_LINE_EMPTY;
+    if (!set_from_words(o, "", words[0], words + 1, (size_t)count - 1, err))
+        return OPTION_LINE_WRONG;
+    row = row_find(words[0]);
+    CHECK(row != NULL);
+    return (int)(row - rows);
+}
+
+/* Remembers where CONFIG REWRITE shall write to. */
+static bool keep_path(struct options *o, const char *path)
+{
+    free(o->file);
+    o->file = realpath(path, NULL);
+    return o->file != NULL;
+}
+
 bool options_load_file(struct options *o, const char *path, struct option_error *err)
 {
     bool from_stdin = strcmp(path, "-") == 0;
@@ -630,8 +684,10 @@ bool options_load_file(struct options *o, const char *path, struct option_error 
     ssize_t length;
     bool good = true;
 
-    if (in == NULL) {
+    if (in == NULL || (!from_stdin && !keep_path(o, path))) {
         say(err, "cannot read the configuration file '%.200s': %s", path, strerror(errno));
+        if (in != NULL)
+            fclose(in);
         return false;
     }
     errno = 0;
@@ -745,6 +801,46 @@ static void size_print(uint64_t bytes, char *out, size_t room)
     snprintf(out, room, "%ju%s", (uintmax_t)bytes, units[unit]);
 }
 
+/* What take_word() reads back as the same text. */
+static void quote(const char *text, char *out)
+{
+    bool plain = text[0] != '\0' && text[0] != '#';
+
+    for (const char *c = text; *c != '\0'; c++)
+        plain = plain && *c > ' ' && *c < 0x7f && *c != '"' && *c != '\'' && *c != '\\';
+    if (plain) {
+        strcpy(out, text);
+        return;
+    }
+    *out++ = '"';
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\') {
+            *out++ = '\\';
+            *out++ = *c;
+        } else if (*c >= ' ' && *c < 0x7f) {
+            *out++ = *c;
+        } else {
+            out += sprintf(out, "\\x%02x", (unsigned char)*c);
+        }
+    }
+    *out++ = '"';
+    *out = '\0';
+}
+
+void options_file_value(const struct options *o, size_t i, char value[OPTION_FILE_MAX])
+{
+    char text[OPTION_VALUE_MAX];
+
+    CHECK(i < ROWS);
+    if (rows[i].kind == KIND_SIZE) {
+        size_print(__atomic_load_n((size_t *)field_of(o, &rows[i]), __ATOMIC_RELAXED), value,
+                   OPTION_FILE_MAX);
+        return;
+    }
+    row_get(o, &rows[i], text, sizeof text);
+    quote(text, value);
+}
+
 /* What a row takes, as a remark: "0 to 65535". Empty when its help says all. */
 static void range_print(const struct option_row *row, char *out, size_t room)
 {
@@ -759,7 +855,7 @@ static void range_print(const struct option_row *row, char *out, size_t room)
     case KIND_NUMBER:
         if (row->min == row->max)
             break;
-        snprintf(out, room, "%ju to %ju", (uintmax_t)row->min, (uintmax_t)row->max);
+        snprintf(out, room, "%jd to %jd", (intmax_t)row->min, (intmax_t)row->max);
         return;
     case KIND_SIZE:
         size_print(row->min, min, sizeof min);

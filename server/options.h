@@ -17,13 +17,15 @@
 #include <stdio.h>
 
 enum {
-    OPTION_VALUE_MAX = 1024, /* bytes of any value as text, with its zero byte */
+    OPTION_VALUE_MAX = 1024,                    /* bytes of any value as text, with its zero byte */
+    OPTION_FILE_MAX = 4 * OPTION_VALUE_MAX + 8, /* the same as a file holds it: in quotes, escaped */
     OPTION_ERROR_MAX = 512
 };
 
 struct options {
     /* Decides which names maxmemory-policy takes. NULL: those in options.def. */
     bool (*policy_ok)(const char *name);
+    char *file; /* whole path of the file they were read from; NULL: none */
 
 #define FLAG(field, name, value, when, help)             bool field;
 #define NUMBER(field, name, value, min, max, when, help) int field;
@@ -65,6 +67,15 @@ enum options_verdict options_parse_args(struct options *o, int argc, char *const
 /* Reads "name value" lines; "-" is standard input. False: err says which line. What
  * stood above that line has been applied. */
 bool options_load_file(struct options *o, const char *path, struct option_error *err);
+
+/* Sets what one line of such a file says, overwriting the line; returns the option's
+ * place in the table. */
+enum { OPTION_LINE_EMPTY = -1, OPTION_LINE_WRONG = -2 };
+int options_read_line(struct options *o, char *line, size_t length, struct option_error *err);
+/* Writes the value of row i as such a line wants it: sizes with their unit, quotes where needed. */
+void options_file_value(const struct options *o, size_t i, char value[OPTION_FILE_MAX]);
+/* *to, which holds nothing, becomes the same as *from. False when memory is short. */
+bool options_copy(struct options *to, const struct options *from);
 
 enum option_status {
     OPTION_OK,

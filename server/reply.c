@@ -47,6 +47,7 @@ void reply_error(struct exec *x, const char *format, ...)
         n = sizeof text - 1;
     struct slice s = {(const uint8_t *)text, (size_t)n};
     out_commit(x->out, resp_put_error(out_room(x->out, RESP_ERROR_MAX(s.len)), s));
+    x->errors++;
     server_count_error(x->server, s);
 }
 

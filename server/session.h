@@ -112,4 +112,10 @@ static inline void session_doing(struct session *s, const char *command)
     atomic_store_explicit(&s->last_command, command, memory_order_relaxed);
 }
 
+/* What it did last: a verb, or a verb and its subcommand; never NULL after a request. */
+static inline const char *session_does(const struct session *s)
+{
+    return atomic_load_explicit(&s->last_command, memory_order_relaxed);
+}
+
 #endif

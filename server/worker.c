@@ -9,6 +9,7 @@
 #include "server/listener.h"
 #include "server/push.h"
 #include "server/server.h"
+#include "server/notice.h"
 
 enum {
     SWEEP_MS = 1000,           /* how often idle connections are looked for */
@@ -106,7 +107,7 @@ struct worker *worker_new(struct server *server, unsigned index)
     if (w->exec.local != NULL)
         store_local_set_owner(w->exec.local, &w->exec);
     if (w->exec.local == NULL || (w->loop = loop_new()) == NULL || (w->batch = batch_new()) == NULL ||
-        (w->input = malloc(WORKER_INPUT_BYTES)) == NULL ||
+        (w->figures = figures_new()) == NULL || (w->input = malloc(WORKER_INPUT_BYTES)) == NULL ||
         (w->stage = malloc((size_t)LOOP_GROUP * WORKER_STAGE_BYTES)) == NULL)
         goto fail;
     if ((w->inbox.eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0 ||
@@ -135,6 +136,7 @@ void worker_free(struct worker **worker)
     pthread_mutex_destroy(&w->inbox.lock);
     loop_free(&w->loop);
     batch_free(&w->batch);
+    figures_free(&w->figures);
     out_free(&w->out);
     free(w->input);
     free(w->stage);
@@ -176,6 +178,14 @@ static void close_idle(struct worker *w)
     }
 }
 
+static void tick_store(struct worker *w, unsigned budget_us)
+{
+    uint64_t began = ticks_now();
+
+    w->store_busy = store_tick(w->exec.store, w->index, w->now, budget_us);
+    notice_upkeep(w->server->notice, w->now, ticks_to_ns(ticks_between(began, ticks_now())));
+}
+
 /* Periodic work that is due. */
 static void worker_tick(struct worker *w)
 {
@@ -185,7 +195,7 @@ static void worker_tick(struct worker *w)
     if (w->next_tick_ms - w->now.ms > CLOCK_JUMP_MS)
         w->next_tick_ms = w->next_sweep_ms = w->now.ms;
     if (w->store_busy || w->now.ms >= w->next_tick_ms)
-        w->store_busy = store_tick(w->exec.store, w->index, w->now, budget);
+        tick_store(w, budget);
     if (w->now.ms < w->next_tick_ms)
         return;
     w->next_tick_ms = w->now.ms + (period > 0 ? period : 1);

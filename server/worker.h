@@ -52,6 +52,7 @@ struct worker {
     bool store_busy; /* store_tick() wants to be called again */
     struct worker_inbox inbox;
     struct counters counters;
+    struct figures *figures; /* per command */
 };
 
 /* NULL when memory or file descriptors are short. */

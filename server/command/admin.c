@@ -6,6 +6,7 @@
 #include "server/command/command.h"
 #include "server/glob.h"
 #include "server/log.h"
+#include "server/options_rewrite.h"
 #include "server/server.h"
 
 /* ---- CONFIG GET ---- */
@@ -190,10 +191,33 @@ static void config_resetstat(struct exec *x, struct request *rq)
     reply_ok(x);
 }
 
+/* The one handler that waits for a disk. */
 static void config_rewrite(struct exec *x, struct request *rq)
 {
+    struct options now;
+    struct option_error err;
+    bool copied, good;
+
     (void)rq;
-    reply_error(x, "ERR The server is running without a config file");
+    if (x->options->file == NULL) {
+        reply_error(x, "ERR The server is running without a config file");
+        return;
+    }
+    pthread_mutex_lock(&x->server->options_lock);
+    copied = options_copy(&now, x->options);
+    pthread_mutex_unlock(&x->server->options_lock);
+    if (!copied) {
+        reply_error(x, "ERR Rewriting config file: out of memory");
+        return;
+    }
+    good = options_rewrite(&now, &err);
+    log_event(good ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "config_rewrite", "file=\"%s\" %s%s", now.file,
+              good ? "ok=1" : "reason=", good ? "" : err.text);
+    options_free(&now);
+    if (good)
+        reply_ok(x);
+    else
+        reply_error(x, "ERR Rewriting config file: %s", err.text);
 }
 
 static const struct subcommand config_subcommands[] = {
@@ -211,6 +235,8 @@ static const char *const config_help[] = {
     "    Changes options: all of them, or none.",
     "RESETSTAT",
     "    Lets the figures of INFO start from zero.",
+    "REWRITE",
+    "    Brings the configuration file up to date, comments and all.",
     NULL,
 };
 

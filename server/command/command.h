@@ -29,6 +29,7 @@ enum command_flags {
     CMD_SKIP_MONITOR = 1 << 16,
     CMD_FAMILY =
         1 << 20, /* with a second word, its handler is command_family_run() and no more; ours alone */
+    CMD_BRIEF = 1 << 21, /* not CMD_FAST to redis, but as cheap; see figures.h; ours alone */
 };
 
 struct command {
@@ -68,6 +69,14 @@ struct command_family {
     const struct subcommand *subcommands;
     const char *const *help; /* lines of HELP, NULL at the end; HELP itself is added */
 };
+/* The family behind a command, NULL if it has no subcommands. A handler that calls
+ * command_family_run() and does nothing before it needs to know nothing of this;
+ * others must ask command_family_asked() first. */
+const struct command_family *command_family_of(struct exec *x, const struct command *command);
+static inline bool command_family_asked(const struct exec *x)
+{
+    return x->family != NULL;
+}
 /* Checks the arity and runs the subcommand; answers HELP and whatever is unknown. */
 void command_family_run(struct exec *x, struct request *rq, const struct command_family *family);
 

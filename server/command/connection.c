@@ -124,7 +124,7 @@ static void hello_reply(struct exec *x)
     reply_text(x, "id");
     reply_integer(x, (int64_t)x->session->id);
     reply_text(x, "mode");
-    reply_text(x, "standalone");
+    reply_text(x, option_live(x->options, cluster_enabled) ? "cluster" : "standalone");
     reply_text(x, "role");
     reply_text(x, "master");
     reply_text(x, "modules");

@@ -12,6 +12,7 @@
 #include "server/memory.h"
 #include "server/pubsub.h"
 #include "server/server.h"
+#include "server/notice.h"
 #include "server/tracking.h"
 
 enum { LINE_MAX_BYTES = 512 };
@@ -22,6 +23,8 @@ struct info {
     struct out text;
     struct counters counters;
     struct store_stats store;
+    double percentile[WATCH_PERCENTILES]; /* for latencystats */
+    unsigned percentiles;
 };
 
 __attribute__((format(printf, 2, 3))) static void line(struct info *info, const char *format, ...)
@@ -75,10 +78,41 @@ static double ratio(uint64_t a, uint64_t b)
     return b > 0 ? (double)a / (double)b : 0;
 }
 
+/* What redis shows and nobody has shown yet in this reply: it has no counterpart here, and so only one value.
+ */
+static void constants(struct info *info, const char *const *fields)
+{
+    for (; *fields != NULL; fields++) {
+        char sought[64];
+        int n = snprintf(sought, sizeof sought, "\n%.*s:", (int)strcspn(*fields, ":"), *fields);
+
+        if (memmem(info->text.data, info->text.len, sought, (size_t)n) == NULL)
+            line(info, "%s", *fields);
+    }
+}
+
 /* ---- sections ---- */
+
+static void info_program(struct info *info)
+{
+    const char *file = info->server->options.file;
+    char path[LINE_MAX_BYTES - 64];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path);
+
+    line(info, "executable:%.*s", len > 0 ? (int)len : 0, path);
+    line(info, "config_file:%.400s", file != NULL ? file : "");
+}
 
 static void info_server(struct info *info)
 {
+    static const char *const server_constants[] = {"redis_git_sha1:00000000",
+                                                   "redis_git_dirty:0",
+                                                   "redis_build_id:0",
+                                                   "monotonic_clock:POSIX clock_gettime",
+                                                   "atomicvar_api:c11-builtin",
+                                                   "lru_clock:0",
+                                                   NULL};
+
     struct server *server = info->server;
     int64_t uptime = since(info->x->now, server->started).ms / 1000;
     struct utsname os;
@@ -86,7 +120,7 @@ static void info_server(struct info *info)
     line(info, "redis_version:" SERVER_REDIS_VERSION);
     line(info, "server_name:corral");
     line(info, "corral_version:" CORRAL_VERSION);
-    line(info, "redis_mode:standalone");
+    line(info, "redis_mode:%s", option_live(&server->options, cluster_enabled) ? "cluster" : "standalone");
     if (uname(&os) == 0)
         line(info, "os:%s %s %s", os.sysname, os.release, os.machine);
     number(info, "arch_bits", 8 * sizeof(void *));
@@ -104,6 +138,8 @@ static void info_server(struct info *info)
     line(info, "configured_hz:%d", option_live(&server->options, hz));
     number(info, "io_threads_active", server->workers_len > 1);
     number(info, "worker_threads", server->workers_len);
+    info_program(info);
+    constants(info, server_constants);
 }
 
 static void info_clients(struct info *info)
@@ -121,6 +157,8 @@ static void info_clients(struct info *info)
     number(info, "client_output_limit_closed", info->counters.client_output_limit_closed);
     number(info, "client_query_limit_closed", info->counters.client_query_limit_closed);
     number(info, "client_idle_closed", info->counters.client_idle_closed);
+    constants(info, (const char *const[]){"client_recent_max_input_buffer:0",
+                                          "client_recent_max_output_buffer:0", NULL});
 }
 
 static void policy_line(struct info *info)
@@ -132,6 +170,28 @@ static void policy_line(struct info *info)
 
 static void info_memory(struct info *info)
 {
+    static const char *const memory_constants[] = {"used_memory_lua:0",
+                                                   "used_memory_vm_eval:0",
+                                                   "used_memory_lua_human:0B",
+                                                   "used_memory_scripts_eval:0",
+                                                   "number_of_cached_scripts:0",
+                                                   "number_of_functions:0",
+                                                   "number_of_libraries:0",
+                                                   "used_memory_vm_functions:0",
+                                                   "used_memory_vm_total:0",
+                                                   "used_memory_vm_total_human:0B",
+                                                   "used_memory_functions:0",
+                                                   "used_memory_scripts:0",
+                                                   "used_memory_scripts_human:0B",
+                                                   "mem_not_counted_for_evict:0",
+                                                   "mem_replication_backlog:0",
+                                                   "mem_total_replication_buffers:0",
+                                                   "mem_clients_slaves:0",
+                                                   "mem_cluster_links:0",
+                                                   "mem_aof_buffer:0",
+                                                   "active_defrag_running:0",
+                                                   "lazyfreed_objects:0",
+                                                   NULL};
     struct server *server = info->server;
     const struct store_stats *s = &info->store;
     uint64_t used = server_used_memory(server), rss = server_rss();
@@ -168,10 +228,39 @@ static void info_memory(struct info *info)
     line(info, "mem_fragmentation_bytes:%lld", (long long)(rss - used));
     line(info, "mem_allocator:%s", memory_allocator());
     number(info, "lazyfree_pending_objects", 0);
+    line(info, "allocator_frag_ratio:%.2f", ratio(heap.active, heap.allocated));
+    number(info, "allocator_frag_bytes", heap.active - heap.allocated);
+    line(info, "allocator_rss_ratio:%.2f", ratio(heap.resident, heap.active));
+    number(info, "allocator_rss_bytes", heap.resident - heap.active);
+    line(info, "rss_overhead_ratio:%.2f", ratio(rss, heap.resident));
+    line(info, "rss_overhead_bytes:%lld", (long long)(rss - heap.resident));
+    number(info, "mem_clients_normal", atomic_load_explicit(&server->heap_bytes, memory_order_relaxed));
+    constants(info, memory_constants);
 }
 
 static void info_persistence(struct info *info)
 {
+    static const char *const persistence_constants[] = {"current_cow_peak:0",
+                                                        "current_cow_size:0",
+                                                        "current_cow_size_age:0",
+                                                        "current_fork_perc:0.00",
+                                                        "current_save_keys_processed:0",
+                                                        "current_save_keys_total:0",
+                                                        "rdb_last_bgsave_time_sec:-1",
+                                                        "rdb_current_bgsave_time_sec:-1",
+                                                        "rdb_saves:0",
+                                                        "rdb_last_cow_size:0",
+                                                        "rdb_last_load_keys_expired:0",
+                                                        "rdb_last_load_keys_loaded:0",
+                                                        "aof_rewrite_scheduled:0",
+                                                        "aof_last_rewrite_time_sec:-1",
+                                                        "aof_current_rewrite_time_sec:-1",
+                                                        "aof_rewrites:0",
+                                                        "aof_rewrites_consecutive_failures:0",
+                                                        "aof_last_cow_size:0",
+                                                        "module_fork_in_progress:0",
+                                                        "module_fork_last_cow_size:0",
+                                                        NULL};
     static const char *const none[] = {"loading", "async_loading", "rdb_changes_since_last_save",
                                        "rdb_bgsave_in_progress", NULL};
 
@@ -182,6 +271,7 @@ static void info_persistence(struct info *info)
     number(info, "aof_rewrite_in_progress", 0);
     line(info, "aof_last_bgrewrite_status:ok");
     line(info, "aof_last_write_status:ok");
+    constants(info, persistence_constants);
 }
 
 static uint64_t errors_total(struct info *info)
@@ -198,6 +288,30 @@ static uint64_t errors_total(struct info *info)
 
 static void info_stats(struct info *info)
 {
+    static const char *const stats_constants[] = {"total_net_repl_input_bytes:0",
+                                                  "total_net_repl_output_bytes:0",
+                                                  "instantaneous_input_repl_kbps:0.00",
+                                                  "instantaneous_output_repl_kbps:0.00",
+                                                  "expired_stale_perc:0.00",
+                                                  "expired_time_cap_reached_count:0",
+                                                  "evicted_clients:0",
+                                                  "total_eviction_exceeded_time:0",
+                                                  "current_eviction_exceeded_time:0",
+                                                  "migrate_cached_sockets:0",
+                                                  "slave_expires_tracked_keys:0",
+                                                  "active_defrag_hits:0",
+                                                  "active_defrag_misses:0",
+                                                  "active_defrag_key_hits:0",
+                                                  "active_defrag_key_misses:0",
+                                                  "total_active_defrag_time:0",
+                                                  "current_active_defrag_time:0",
+                                                  "unexpected_error_replies:0",
+                                                  "dump_payload_sanitizations:0",
+                                                  "io_threaded_reads_processed:0",
+                                                  "io_threaded_writes_processed:0",
+                                                  "reply_buffer_shrinks:0",
+                                                  "reply_buffer_expands:0",
+                                                  NULL};
     static const char *const none[] = {"sync_full",        "sync_partial_ok", "sync_partial_err",
                                        "latest_fork_usec", "total_forks",     NULL};
     const struct counters *c = &info->counters;
@@ -241,6 +355,7 @@ static void info_stats(struct info *info)
     number(info, "tracking_evicted", c->tracking_evicted);
     number(info, "tracking_overflows", c->tracking_overflows);
     number(info, "total_error_replies", errors_total(info));
+    constants(info, stats_constants);
 }
 
 static void info_replication(struct info *info)
@@ -252,6 +367,9 @@ static void info_replication(struct info *info)
     number(info, "master_repl_offset", 0);
     line(info, "second_repl_offset:-1");
     number(info, "repl_backlog_active", 0);
+    constants(info, (const char *const[]){"master_replid2:0000000000000000000000000000000000000000",
+                                          "repl_backlog_size:0", "repl_backlog_first_byte_offset:0",
+                                          "repl_backlog_histlen:0", NULL});
 }
 
 static void info_cpu(struct info *info)
@@ -282,9 +400,71 @@ static void info_errorstats(struct info *info)
     pthread_mutex_unlock(&errors->lock);
 }
 
+static void commandstat_line(struct info *info, const char *name, const struct command_figures *row)
+{
+    uint64_t ns = figures_ns(row);
+
+    if (row->calls == 0 && row->rejected == 0)
+        return;
+    line(info, "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%llu",
+         name, (unsigned long long)row->calls, (unsigned long long)ns / 1000, ratio(ns, row->calls) / 1000,
+         (unsigned long long)row->rejected, (unsigned long long)row->failed);
+}
+
+static void latencystat_line(struct info *info, const char *name, const struct command_figures *row)
+{
+    const uint64_t *histogram = atomic_load_explicit(&row->histogram, memory_order_relaxed);
+    char text[WATCH_PERCENTILES * 32];
+    size_t len = 0;
+
+    if (row->timed == 0 || histogram == NULL || info->percentiles == 0)
+        return;
+    for (unsigned i = 0; i < info->percentiles; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "%sp%g=%.3f", i > 0 ? "," : "",
+                                info->percentile[i],
+                                (double)figures_percentile(histogram, info->percentile[i]) / 1000);
+    line(info, "latency_percentiles_usec_%s:%s", name, text);
+}
+
+static void each_command(struct info *info, void (*write)(struct info *info, const char *name,
+                                                          const struct command_figures *row))
+{
+    struct figures *all = notice_figures(info->server);
+
+    if (all == NULL) {
+        info->text.failed = true;
+        return;
+    }
+    for (size_t i = 0; i < command_count(); i++)
+        write(info, command_at(i)->name, &all->rows[i]);
+    for (size_t i = 0; i < FIGURES_SUBCOMMANDS; i++) {
+        const struct subcommand_figures *sub = &all->subcommands[i];
+        const char *name = atomic_load_explicit(&sub->name, memory_order_relaxed);
+
+        if (name != NULL)
+            write(info, name, &sub->figures);
+    }
+    figures_free(&all);
+}
+
+static void info_commandstats(struct info *info)
+{
+    each_command(info, commandstat_line);
+}
+
+static void info_latencystats(struct info *info)
+{
+    pthread_mutex_lock(&info->server->options_lock);
+    notice_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
+                      &info->percentiles);
+    pthread_mutex_unlock(&info->server->options_lock);
+    if (atomic_load_explicit(&info->server->notice->tracking, memory_order_relaxed))
+        each_command(info, latencystat_line);
+}
+
 static void info_cluster(struct info *info)
 {
-    number(info, "cluster_enabled", 0);
+    number(info, "cluster_enabled", option_live(&info->server->options, cluster_enabled));
 }
 
 static void info_keyspace(struct info *info)
@@ -302,28 +482,31 @@ static const struct section {
     const char *name; /* as it is asked for */
     const char *title;
     void (*write)(struct info *info);
+    bool on_demand; /* not part of the default */
 } sections[] = {
-    {"server", "Server", info_server},
-    {"clients", "Clients", info_clients},
-    {"memory", "Memory", info_memory},
-    {"persistence", "Persistence", info_persistence},
-    {"stats", "Stats", info_stats},
-    {"replication", "Replication", info_replication},
-    {"cpu", "CPU", info_cpu},
-    {"modules", "Modules", info_modules},
-    {"errorstats", "Errorstats", info_errorstats},
-    {"cluster", "Cluster", info_cluster},
-    {"keyspace", "Keyspace", info_keyspace},
+    {"server", "Server", info_server, false},
+    {"clients", "Clients", info_clients, false},
+    {"memory", "Memory", info_memory, false},
+    {"persistence", "Persistence", info_persistence, false},
+    {"stats", "Stats", info_stats, false},
+    {"replication", "Replication", info_replication, false},
+    {"cpu", "CPU", info_cpu, false},
+    {"modules", "Modules", info_modules, false},
+    {"commandstats", "Commandstats", info_commandstats, true},
+    {"errorstats", "Errorstats", info_errorstats, false},
+    {"latencystats", "Latencystats", info_latencystats, true},
+    {"cluster", "Cluster", info_cluster, false},
+    {"keyspace", "Keyspace", info_keyspace, false},
 };
 
 static bool is_asked_for(const struct section *section, const struct request *rq)
 {
     for (uint32_t i = 1; i < rq->argc; i++) {
         if (slice_is(rq->argv[i], section->name) || slice_is(rq->argv[i], "all") ||
-            slice_is(rq->argv[i], "default") || slice_is(rq->argv[i], "everything"))
+            slice_is(rq->argv[i], "everything") || (!section->on_demand && slice_is(rq->argv[i], "default")))
             return true;
     }
-    return rq->argc == 1;
+    return rq->argc == 1 && !section->on_demand;
 }
 
 void cmd_info(struct exec *x, struct request *rq)

@@ -143,6 +143,10 @@ void command_family_run(struct exec *x, struct request *rq, const struct command
 {
     struct slice verb = rq->argv[1];
 
+    if (command_family_asked(x)) {
+        *x->family = family;
+        return;
+    }
     for (const struct subcommand *sub = family->subcommands; sub->name != NULL; sub++) {
         if (!slice_is(verb, sub->name))
             continue;

@@ -240,7 +240,7 @@ static void unknown_names_get_a_suggestion(void **state)
         {"memcached-port", "memcache-port"},
         {"prot", "port"},
         {"max-memory-policy", "maxmemory-policy"},
-        {"cluster-enabled", NULL},
+        {"replica-read-only", NULL},
         {"x", NULL},
         {"", NULL},
         {"a-name-that-is-much-longer-than-any-option-there-could-be", NULL},
