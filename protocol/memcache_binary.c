@@ -107,7 +107,9 @@ enum parse_status binary_parse(struct binary_parser *parser, size_t value_max, c
     *consumed = 0;
     if (parser->swallow != 0)
         return swallow(parser, len, consumed);
-    if (len > 0 && buf[0] != BINARY_MAGIC)
+    if (len == 0)
+        return more(parser, 1); /* which may be enough to see that it is no packet */
+    if (buf[0] != BINARY_MAGIC)
         return PARSE_BROKEN;
     if (len < BINARY_HEADER)
         return more(parser, BINARY_HEADER);

@@ -152,6 +152,8 @@ static void another_magic_ends_it(void **state)
     add(&s, &(struct packet){.opcode = BINARY_NOOP});
     add(&s, &(struct packet){.magic = 0x81, .opcode = BINARY_NOOP});
     expect(&s, "done H data 0:\nbroken []\n");
+    s.len = BINARY_HEADER + 1; /* already at its first byte */
+    expect(&s, "done H data 0:\nbroken []\n");
 }
 
 static void headers_are_read_and_written(void **state)
