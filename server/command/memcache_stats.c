@@ -175,6 +175,17 @@ static void general(const struct stats_reply *to, const struct counters *c, cons
 
 /* ---- stats settings ---- */
 
+/* With commas, as memcached is told them: readers of stats take a line of more than three words for none. */
+static void stat_inter(const struct stats_reply *to, const char *bind)
+{
+    char list[STAT_LINE_MAX / 2];
+
+    snprintf(list, sizeof list, "%s", bind);
+    for (char *at = list; (at = strchr(at, ' ')) != NULL;)
+        *at = ',';
+    stat_text(to, "inter", list[0] != '\0' ? list : "NULL");
+}
+
 static void settings(const struct stats_reply *to)
 {
     struct exec *x = to->x;
@@ -184,7 +195,7 @@ static void settings(const struct stats_reply *to)
     stat_number(to, "maxconns", (uint64_t)option_live(o, maxclients));
     stat_number(to, "tcpport", (uint64_t)o->memcache_port);
     stat_number(to, "udpport", 0);
-    stat_text(to, "inter", o->bind);
+    stat_inter(to, o->bind);
     stat_number(to, "verbosity", 0);
     stat_number(to, "oldest", 0);
     pthread_mutex_lock(&to->x->server->options_lock);
