@@ -89,7 +89,7 @@ void batch_trim(struct batch *b)
 static enum parse_status parse_one(struct worker *w, struct dispatch_input *in, struct request *rq, size_t at,
                                    size_t *consumed)
 {
-    if (in->session->binary)
+    if (in->session->dialect == DIALECT_MEMCACHE && in->session->binary)
         return binary_parse(&in->parser->binary, option_live(w->exec.options, max_item_size), in->data + at,
                             in->len - at, rq, consumed);
     if (in->session->dialect == DIALECT_MEMCACHE)
@@ -356,7 +356,7 @@ static void run_binary(struct exec *x, struct entry *e)
         binary_refused(x, &e->request);
 }
 
-static void run_memcache(struct exec *x, struct entry *e)
+static void run_memcache_text(struct exec *x, struct entry *e)
 {
     size_t mark = out_mark(x->out), pins = x->out->pins_len;
 
@@ -373,6 +373,14 @@ static void run_memcache(struct exec *x, struct entry *e)
     memcache_refused(x, &e->request, e->error, e->too_large);
     if (e->silent)
         out_cut(x->out, mark, pins);
+}
+
+static void run_memcache(struct exec *x, struct entry *e)
+{
+    if (x->session->binary)
+        run_binary(x, e);
+    else
+        run_memcache_text(x, e);
 }
 
 /* A blob may be kept for a value only if that value is most of it. */
@@ -410,9 +418,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         x->db = server_db(w->server, s->db);
         x->first_key = e->key;
         x->backing = backing_for(w->server, in, &e->request);
-        if (s->binary)
-            run_binary(x, e);
-        else if (s->dialect == DIALECT_MEMCACHE)
+        if (s->dialect == DIALECT_MEMCACHE)
             run_memcache(x, e);
         else if (s->replies == REPLY_ON)
             run_resp(x, e);
