@@ -11,6 +11,7 @@
 #include "server/log.h"
 #include "server/pause.h"
 #include "server/push.h"
+#include "server/memcache_auth.h"
 #include "server/server.h"
 #include "server/transaction.h"
 #include "server/worker.h"
@@ -57,7 +58,8 @@ bool conn_open(struct conn *c, struct worker *w)
 {
     c->worker = w;
     c->session.worker = w->index;
-    c->session.authenticated = !server_password_set(w->server);
+    c->session.authenticated = c->session.dialect == DIALECT_MEMCACHE ? !memcache_auth_needed(w->server)
+                                                                      : !server_password_set(w->server);
     c->listens_to = LOOP_READ;
     if (!loop_add(w->loop, c->session.fd, LOOP_READ, &c->source)) {
         c->worker = NULL;
@@ -154,7 +156,7 @@ static void listen_to(struct conn *c, unsigned events)
 
 static void listen_as_needed(struct conn *c)
 {
-    unsigned events = out_pending(&c->pending) > 0 ? LOOP_WRITE : 0;
+    unsigned events = out_pending(&c->pending) > 0 || c->session.producer != NULL ? LOOP_WRITE : 0;
 
     if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
         events |= LOOP_READ;
@@ -439,7 +441,9 @@ static bool work(struct conn *c, const struct window *window)
         in.len -= in.consumed;
         if (!flush_turn(c))
             return false;
-    } while (status == DISPATCH_FULL && !c->paused);
+    } while (status == DISPATCH_FULL && !c->paused && c->session.producer == NULL);
+    if (c->session.producer != NULL)
+        c->paused = true; /* the next piece in the next turn: others wait, too */
 
     if (status == DISPATCH_PARKED)
         return park(c, window, used);
@@ -528,8 +532,10 @@ static bool resume(struct conn *c)
     c->paused = false;
     if (c->session.parked != PARK_NOT)
         return true;
-    if (c->rest_len == 0 && c->big == NULL)
+    if (c->rest_len == 0 && c->big == NULL && c->session.producer == NULL)
         return true;
+    if (c->session.producer != NULL)
+        atomic_store_explicit(&c->session.last_active_ms, c->worker->now.ms, memory_order_relaxed);
     struct window in = window_open(c);
     return work(c, &in);
 }
@@ -548,7 +554,7 @@ static bool write_turn(struct conn *c)
         if (c->draining)
             return false;
     }
-    return !c->paused || pending > high_water(c) / 2 || resume(c);
+    return !c->paused || pending > (c->session.producer != NULL ? 0 : high_water(c) / 2) || resume(c);
 }
 
 static void on_ready(struct loop_source *source, unsigned events)

@@ -27,12 +27,12 @@ struct conn {
     uint8_t *staged; /* read ahead of its turn, into the worker's stage; NULL: nothing was */
     size_t staged_len;
     uint64_t staged_hash; /* of its first key, for prefetching; 0: none was found */
-    struct out pending;  /* replies the kernel did not take */
-    unsigned listens_to; /* enum loop_event */
-    bool paused;         /* does not read: too much is pending */
-    bool draining;       /* will be closed when what is pending is through */
-    bool touched;        /* in its worker's list of those, by the next two */
-    bool woken;          /* a parked request is to be looked at again */
+    struct out pending;   /* replies the kernel did not take */
+    unsigned listens_to;  /* enum loop_event */
+    bool paused;          /* does not read: too much is pending */
+    bool draining;        /* will be closed when what is pending is through */
+    bool touched;         /* in its worker's list of those, by the next two */
+    bool woken;           /* a parked request is to be looked at again */
     enum park_outcome outcome;
     struct conn *touched_next, *touched_prev;
     struct timer timer; /* of a parked request */

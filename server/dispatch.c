@@ -13,6 +13,7 @@
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
+#include "server/memcache_auth.h"
 #include "server/memory.h"
 #include "server/monitor.h"
 #include "server/pause.h"
@@ -100,6 +101,9 @@ void batch_trim(struct batch *b)
 static enum parse_status parse_one(struct worker *w, struct dispatch_input *in, struct request *rq, size_t at,
                                    size_t *consumed)
 {
+    if (in->session->dialect == DIALECT_MEMCACHE && in->session->binary)
+        return binary_parse(&in->parser->binary, option_live(w->exec.options, max_item_size), in->data + at,
+                            in->len - at, rq, consumed);
     if (in->session->dialect == DIALECT_MEMCACHE)
         return memcache_parse(&in->parser->memcache, option_live(w->exec.options, max_item_size),
                               in->data + at, in->len - at, rq, consumed);
@@ -178,6 +182,8 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
         case PARSE_NOTHING: continue;
         case PARSE_DONE: break;
         case PARSE_REFUSED:
+            if (in->session->binary)
+                break;
             e->error = in->parser->memcache.error;
             e->silent = in->parser->memcache.silent;
             e->too_large = in->parser->memcache.too_large;
@@ -215,19 +221,25 @@ static bool resp_first_key(struct entry *e, struct slice *key)
     return key->len <= STORE_KEY_MAX;
 }
 
+static bool first_key(const struct session *session, struct entry *e, struct slice *key)
+{
+    if (session->dialect == DIALECT_RESP)
+        return resp_first_key(e, key);
+    if (session->binary)
+        return binary_first_key(&e->request, key);
+    return e->request.argc > 0 && memcache_first_key(&e->request, key);
+}
+
 static void batch_prefetch(struct worker *w, const struct session *session)
 {
     struct batch *b = w->batch;
-    enum dialect dialect = session->dialect;
     uint8_t db = server_db(w->server, session->db);
     struct store *store = w->exec.store;
 
     for (unsigned i = 0; i < b->len; i++) {
         struct entry *e = &b->entries[i];
         struct slice name;
-        bool has_key = dialect == DIALECT_RESP
-                           ? resp_first_key(e, &name)
-                           : e->request.argc > 0 && memcache_first_key(&e->request, &name);
+        bool has_key = first_key(session, e, &name);
 
         e->key = has_key ? store_key_in(store, db, name) : (struct key){0};
         if (has_key && b->len > 1)
@@ -513,10 +525,16 @@ static void run_memcache_stranger(struct exec *x, struct entry *e)
         return;
     }
     blank = rq->data.len > 0 ? memchr(rq->data.data, ' ', rq->data.len) : NULL;
-    struct slice password = {0};
-    if (blank != NULL)
-        password = (struct slice){blank + 1, rq->data.len - (size_t)(blank + 1 - rq->data.data)};
-    if (blank != NULL && server_password_ok(x->server, password)) {
+    struct slice user = {0}, password = {0};
+    if (blank != NULL) {
+        user = (struct slice){rq->data.data, (size_t)(blank - rq->data.data)};
+        password = (struct slice){blank + 1, rq->data.len - user.len - 1};
+    }
+    if (user.len == 0 || password.len == 0) {
+        reply_line(x, "CLIENT_ERROR bad authentication token format");
+        return;
+    }
+    if (memcache_auth_ok(x->server, user, password)) {
         x->session->authenticated = true;
         reply_line(x, "STORED");
         return;
@@ -525,11 +543,20 @@ static void run_memcache_stranger(struct exec *x, struct entry *e)
     reply_line(x, "CLIENT_ERROR authentication failure");
 }
 
-static void run_memcache(struct exec *x, struct entry *e)
+static void run_binary(struct exec *x, struct entry *e)
+{
+    session_doing(x->session, "memcached");
+    if (e->status == PARSE_DONE)
+        binary_execute(x, &e->request);
+    else
+        binary_refused(x, &e->request);
+}
+
+static void run_memcache_text(struct exec *x, struct entry *e)
 {
     size_t mark = out_mark(x->out), pins = x->out->pins_len;
 
-    if (!x->session->authenticated && server_password_set(x->server)) {
+    if (!x->session->authenticated && memcache_auth_needed(x->server)) {
         run_memcache_stranger(x, e);
         return;
     }
@@ -544,18 +571,33 @@ static void run_memcache(struct exec *x, struct entry *e)
         out_cut(x->out, mark, pins);
 }
 
+static void run_memcache(struct exec *x, struct entry *e)
+{
+    if (x->session->binary)
+        run_binary(x, e);
+    else
+        run_memcache_text(x, e);
+}
+
 static void run_memcache_specially(struct exec *x, struct entry *e, unsigned modes)
 {
-    bool stranger = !x->session->authenticated && server_password_set(x->server);
+    bool stranger = !x->session->authenticated && memcache_auth_needed(x->server);
+    struct request line = e->request;
+    struct slice words[2];
 
-    if (!stranger && e->status == PARSE_DONE && (modes & SERVER_PAUSED) &&
-        pause_holds_memcache(x, &e->request)) {
+    if (stranger || e->status != PARSE_DONE) {
+        run_memcache(x, e);
+        return;
+    }
+    if (x->session->binary)
+        line = binary_in_words(&e->request, words);
+    if ((modes & SERVER_PAUSED) && pause_holds_memcache(x, &line)) {
         x->session->parked = PARK_PAUSED;
         return;
     }
     run_memcache(x, e);
-    if (!stranger && e->status == PARSE_DONE && (modes & SERVER_MONITORED))
-        monitor_feed(x, NULL, &e->request);
+    if (modes & SERVER_MONITORED)
+        monitor_feed(x, NULL, &line);
 }
 
 /* A blob may be kept for a value only if that value is most of it. */
@@ -629,7 +671,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
             s->outcome = PARK_FRESH;
             was_parked = false;
         }
-        if (s->close_after_reply || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
+        if (s->close_after_reply || s->producer != NULL || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;
     }
     notice_batch(w, i);
@@ -648,20 +690,48 @@ static void answer_broken(struct worker *w, struct dispatch_input *in)
     x->session = in->session;
     if (in->session->dialect == DIALECT_RESP && in->session->replies == REPLY_ON)
         reply_error(x, "ERR %s", in->parser->resp.error);
-    else if (in->session->dialect == DIALECT_MEMCACHE && in->parser->memcache.error[0] != '\0')
+    else if (in->session->dialect == DIALECT_MEMCACHE && !in->session->binary &&
+             in->parser->memcache.error[0] != '\0')
         reply_line(x, in->parser->memcache.error);
     in->session->close_after_reply = true;
 }
 
 static size_t wanted(const struct dispatch_input *in)
 {
-    return in->session->dialect == DIALECT_RESP ? in->parser->resp.wanted : in->parser->memcache.wanted;
+    if (in->session->dialect == DIALECT_RESP)
+        return in->parser->resp.wanted;
+    return in->session->binary ? in->parser->binary.wanted : in->parser->memcache.wanted;
 }
 
 /* RESP's parser holds strangers to short requests by itself. */
 static bool is_memcache_stranger(struct worker *w, const struct session *session)
 {
-    return session->dialect == DIALECT_MEMCACHE && !session->authenticated && server_password_set(w->server);
+    return session->dialect == DIALECT_MEMCACHE && !session->authenticated && memcache_auth_needed(w->server);
+}
+
+static void refuse_stranger(struct worker *w, struct dispatch_input *in)
+{
+    w->exec.session = in->session;
+    if (in->session->binary)
+        binary_refuse_stranger(&w->exec, in->data + in->consumed);
+    else
+        reply_line(&w->exec, "CLIENT_ERROR unauthenticated");
+}
+
+/* The next piece of a long reply. False: there is more to come. */
+static bool produce(struct worker *w, struct session *s)
+{
+    struct exec *x = &w->exec;
+    bool more;
+
+    x->session = s;
+    gate_enter(w->server->gate, w->index);
+    x->db = server_db(w->server, s->db);
+    more = s->producer->more(x, s->producer);
+    gate_leave(w->server->gate, w->index);
+    if (!more)
+        session_end_producer(s);
+    return !more;
 }
 
 /* Back to the beginning of the request that waits. */
@@ -679,6 +749,11 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
     struct batch *b = w->batch;
 
     b->end = 0;
+    if (in->session->producer != NULL && !produce(w, in->session))
+        return DISPATCH_FULL;
+    /* The first byte of a memcached connection says which protocol it will speak. */
+    if (in->session->dialect == DIALECT_MEMCACHE && in->session->commands == 0 && in->len > 0)
+        in->session->binary = in->data[0] == BINARY_MAGIC;
     for (;;) {
         if (!batch_parse(w, in))
             return DISPATCH_CLOSE;
@@ -690,7 +765,7 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
             leave_parked(in, b, done);
             return DISPATCH_PARKED;
         }
-        if (done < b->len) { /* what was parsed ahead is forgotten */
+        if (done < b->len || in->session->producer != NULL) { /* what was parsed ahead is forgotten */
             in->consumed = b->entries[done - 1].end;
             *in->parser = (union dispatch_parser){0};
             return DISPATCH_FULL;
@@ -707,8 +782,7 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
     }
     in->wanted = in->consumed < in->len ? wanted(in) : 0;
     if (in->wanted > STRANGER_BYTES && is_memcache_stranger(w, in->session)) {
-        w->exec.session = in->session;
-        reply_line(&w->exec, "CLIENT_ERROR unauthenticated");
+        refuse_stranger(w, in);
         return DISPATCH_CLOSE;
     }
     return DISPATCH_MORE;

@@ -2,6 +2,7 @@
 #ifndef CORRAL_DISPATCH_H
 #define CORRAL_DISPATCH_H
 
+#include "protocol/memcache_binary.h"
 #include "protocol/memcache_text.h"
 #include "protocol/resp.h"
 #include "server/session.h"
@@ -15,6 +16,7 @@ struct batch;
 union dispatch_parser {
     struct resp_parser resp;
     struct memcache_parser memcache;
+    struct binary_parser binary; /* with session->binary */
 };
 
 struct dispatch_input {
@@ -29,8 +31,9 @@ struct dispatch_input {
 };
 
 enum dispatch_status {
-    DISPATCH_MORE,   /* all whole requests are answered */
-    DISPATCH_FULL,   /* stopped because there is much to send: flush, then call again */
+    DISPATCH_MORE, /* all whole requests are answered */
+    DISPATCH_FULL, /* stopped because there is much to send, or more to come of one reply (session->producer):
+                      flush, then call again */
     DISPATCH_PARKED, /* what is not consumed waits: session->parked says for what */
     DISPATCH_CLOSE   /* the session is over: flush, then close */
 };

@@ -26,13 +26,13 @@ struct exec {
     struct counters *counters;
     const struct options *options;
     struct out *out;
-    instant now;                          /* of this loop turn */
-    uint8_t db;                           /* the store's number of the session's database */
-    bool checking;                        /* the words of a subcommand are only looked at: see transaction.h */
-    bool alone;                           /* no other worker executes anything meanwhile: see gate.h */
-    bool no_touch;                        /* reads leave no trace for the policy: CLIENT NO-TOUCH */
-    unsigned errors;                      /* answered to the request at hand */
-    struct key first_key;                 /* already hashed and prefetched when the command has a key */
+    instant now;          /* of this loop turn */
+    uint8_t db;           /* the store's number of the session's database */
+    bool checking;        /* the words of a subcommand are only looked at: see transaction.h */
+    bool alone;           /* no other worker executes anything meanwhile: see gate.h */
+    bool no_touch;        /* reads leave no trace for the policy: CLIENT NO-TOUCH */
+    unsigned errors;      /* answered to the request at hand */
+    struct key first_key; /* already hashed and prefetched when the command has a key */
     const struct command_family **family; /* not NULL: which is it? Nothing is run; see command_family_of() */
     struct blob *backing;                 /* holds the request's bytes when they came in a blob, else NULL */
 };

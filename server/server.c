@@ -17,6 +17,7 @@
 #include "server/gate.h"
 #include "server/listener.h"
 #include "server/log.h"
+#include "server/memcache_auth.h"
 #include "server/memory.h"
 #include "server/watch.h"
 #include "server/monitor.h"
@@ -42,6 +43,18 @@ void server_stop(struct server *server)
         worker_wake(server->workers[i]);
 }
 
+/* As memcached: whoever changes the file sends SIGHUP. A bad file changes nothing. */
+static void reload_auth(struct server *server)
+{
+    const char *why;
+
+    pthread_mutex_lock(&server->options_lock);
+    why = memcache_auth_load(server);
+    pthread_mutex_unlock(&server->options_lock);
+    if (why != NULL)
+        log_event(LOG_LEVEL_WARNING, "auth_file_refused", "reason=\"%s\": the names known before stay", why);
+}
+
 static void on_signal(struct loop_source *source, unsigned events)
 {
     struct server_signals *signals = (struct server_signals *)source;
@@ -52,6 +65,7 @@ static void on_signal(struct loop_source *source, unsigned events)
     if (read(signals->fd, &info, sizeof info) != sizeof info)
         return;
     if (info.ssi_signo == SIGHUP) {
+        reload_auth(server);
         bool ok = log_open(server->options.logfile); /* it may have been rotated away */
         log_event(LOG_LEVEL_NOTICE, "log_reopened", "ok=%d", ok);
         return;
@@ -200,6 +214,15 @@ static bool open_notice(struct server *server, char *err, size_t err_len)
     return why == NULL;
 }
 
+static bool open_memcache(struct server *server, char *err, size_t err_len)
+{
+    const char *why = memcache_auth_load(server);
+
+    if (why != NULL)
+        snprintf(err, err_len, "%s: %s", server->options.memcache_auth_file, why);
+    return why == NULL && prefixes_init(&server->prefixes);
+}
+
 static bool build(struct server *server, char *err, size_t err_len)
 {
     unsigned workers = server->options.threads > 0 ? (unsigned)server->options.threads : cores();
@@ -208,11 +231,12 @@ static bool build(struct server *server, char *err, size_t err_len)
     fit_maxclients(&server->options);
     for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
         atomic_init(&server->databases[i], (uint8_t)i);
-    return open_store(server, workers, err, err_len) && (server->gate = gate_new(workers)) != NULL &&
-           changes_init(server) && watches_init(server) && (server->tracking = tracking_new(server)) != NULL &&
-           (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
-           (server->registry = clients_new()) != NULL && open_notice(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
+    return open_memcache(server, err, err_len) && open_store(server, workers, err, err_len) &&
+           (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) &&
+           (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
+           (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
+           open_notice(server, err, err_len) && make_workers(server, workers) && open_signals(server) &&
+           listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -263,6 +287,8 @@ void server_free(struct server **server)
     changes_free(s);
     watches_free(s);
     pthread_mutex_destroy(&s->pause.lock);
+    memcache_auth_free(s);
+    prefixes_free(&s->prefixes);
     pthread_mutex_destroy(&s->options_lock);
     pthread_mutex_destroy(&s->errors.lock);
     pthread_mutex_destroy(&s->baseline.lock);
@@ -528,6 +554,8 @@ const char *server_apply_option(struct server *server, const char *name)
                      "maxmemory";
     if (strcmp(name, "maxmemory-policy") == 0)
         return apply_policy(server);
+    if (strcmp(name, "memcache-auth-file") == 0)
+        return memcache_auth_load(server);
     if (strcmp(name, "loglevel") == 0)
         log_set_level((enum log_level)o->loglevel);
     if (strcmp(name, "tcp-keepalive") == 0)

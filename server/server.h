@@ -8,6 +8,7 @@
 #include "server/counters.h"
 #include "server/loop.h"
 #include "server/options.h"
+#include "server/prefixes.h"
 #include "server/session.h"
 #include "server/store/store.h"
 
@@ -20,6 +21,7 @@ struct watches;
 struct pubsub;
 struct tracking;
 struct monitors;
+struct memcache_auth;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -100,9 +102,11 @@ struct server {
     uint64_t base_bytes;   /* resident at the start, before there was any data */
     _Atomic uint64_t memory_peak;
     _Atomic uint64_t heap_bytes; /* resident, outside the store: connections, buffers; measured by worker 0 */
-    _Atomic uint64_t other_bytes; /* what the store was last told about the heap */
-    int64_t next_tick_ms;         /* worker 0's: see server_tick() */
-    _Atomic int64_t flush_at_ms;  /* server_flush_at(); 0: none is waiting */
+    _Atomic uint64_t other_bytes;        /* what the store was last told about the heap */
+    int64_t next_tick_ms;                /* worker 0's: see server_tick() */
+    _Atomic int64_t flush_at_ms;         /* server_flush_at(); 0: none is waiting */
+    struct memcache_auth *memcache_auth; /* memcache_auth.c's, under options_lock; NULL: no file */
+    struct prefixes prefixes;            /* memcached's stats detail */
 };
 
 /* Everything but its threads. Keeps a copy of *options, whose strings it takes over. NULL after saying why on

@@ -22,6 +22,13 @@ bool session_init(struct session *s, enum dialect dialect, int fd, const char *a
     return false;
 }
 
+void session_end_producer(struct session *s)
+{
+    if (s->producer != NULL)
+        s->producer->free(s->producer);
+    s->producer = NULL;
+}
+
 void session_free(struct session *s)
 {
     char **owned[] = {&s->name, &s->lib_name, &s->lib_version, &s->address, &s->local_address};
@@ -30,6 +37,7 @@ void session_free(struct session *s)
         free(*owned[i]);
         *owned[i] = NULL;
     }
+    session_end_producer(s);
 }
 
 bool session_set_text(char **field, const uint8_t *text, size_t len)

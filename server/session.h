@@ -52,15 +52,27 @@ enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING };
 enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 
 struct push;
+struct exec;
+
+/* A reply too long to be made at once: conn asks for the next piece whenever
+ * the one before is through, and nothing else of the connection is done until
+ * the last. */
+struct producer {
+    /* Appends some to x->out, in bounded time. False: that was the last. */
+    bool (*more)(struct exec *x, struct producer *p);
+    void (*free)(struct producer *p);
+};
 
 struct session {
     uint64_t id;
     unsigned modes; /* enum session_mode */
     enum dialect dialect;
-    int resp;                /* 2 or 3 */
-    bool authenticated;      /* or no password was set when it came */
-    enum reply_mode replies; /* CLIENT REPLY */
-    bool close_after_reply;  /* QUIT, protocol error, own CLIENT KILL */
+    bool binary;               /* memcached's binary protocol; only its worker looks */
+    struct producer *producer; /* of the reply under way, or NULL; owned */
+    int resp;                  /* 2 or 3 */
+    bool authenticated;        /* or no password was set when it came */
+    enum reply_mode replies;   /* CLIENT REPLY */
+    bool close_after_reply;    /* QUIT, protocol error, own CLIENT KILL */
     enum park_kind parked;
     enum park_outcome outcome; /* of its first request; PARK_FRESH when that was never parked */
     instant park_until;        /* PARK_WAITING: ms 0 for ever */
@@ -90,7 +102,9 @@ struct session {
 /* Takes over nothing: addresses are copied. False when memory is short. */
 bool session_init(struct session *s, enum dialect dialect, int fd, const char *address,
                   const char *local_address, instant now);
-void session_free(struct session *s); /* its strings, not itself */
+void session_free(struct session *s); /* what it owns, not itself */
+/* Ends the reply under way, if any. */
+void session_end_producer(struct session *s);
 
 /* Replaces an owned string by a copy, or by NULL when len is 0. False when memory is short. */
 bool session_set_text(char **field, const uint8_t *text, size_t len);

@@ -169,8 +169,8 @@ static void put_blob_value(struct exec *x, const struct key *key, const struct s
     reply_raw(x, "\r\n", 2);
 }
 
-/* Answers one key of a get. False on a miss, which a get passes over in silence. */
-static bool answer_key(struct exec *x, const struct key *key, bool with_cas)
+/* False on a miss, which a get passes over in silence. */
+static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas)
 {
     size_t mark = out_mark(x->out);
     struct store_peek peek;
@@ -198,6 +198,16 @@ static bool answer_key(struct exec *x, const struct key *key, bool with_cas)
         if (store_peek_ok(&peek))
             return true;
     }
+}
+
+/* One key of a get. */
+static bool answer_key(struct exec *x, const struct key *key, bool with_cas)
+{
+    bool hit = find_and_answer(x, key, with_cas);
+
+    if (prefixes_on(&x->server->prefixes))
+        memcache_note(x, (struct slice){key->data, key->len}, hit ? PREFIX_HIT : PREFIX_GET);
+    return hit;
 }
 
 static void count_gets(struct exec *x, uint32_t keys, uint32_t hits)
@@ -247,6 +257,8 @@ static void get(struct exec *x, const struct request *rq, bool with_cas)
         struct key key = exec_key(x, rq, 1);
 
         hits = answer_key(x, &key, with_cas);
+        if (hits == 0 && slice_equals(rq->argv[1], slice_of(MEMCACHE_CLUSTER_KEY)))
+            memcache_put_cluster(x, "VALUE " MEMCACHE_CLUSTER_KEY);
     } else {
         for (uint32_t i = 1; i < rq->argc; i += KEYS_AT_ONCE)
             hits +=
@@ -268,29 +280,10 @@ void mc_gets(struct exec *x, struct request *rq)
 
 /* ---- touch, gat ---- */
 
-/* True when the key was there. *refused: it was, but memory was too short to note the new time. */
-static bool touch(struct exec *x, const struct key *key, instant expires, bool *refused)
-{
-    struct store_edit edit;
-    bool found;
-
-    store_edit_begin(x->store, x->local, key, x->now, &edit);
-    found = edit.found;
-    *refused = found && store_edit_expire(&edit, expires) != STORE_OK;
-    if (edit.found)
-        store_edit_touch(&edit);
-    store_edit_end(&edit);
-    counter_add(x->counters, mc_cmd_touch, 1);
-    counter_add(x->counters, mc_touch_hits, found);
-    counter_add(x->counters, mc_touch_misses, !found);
-    counter_add(x->counters, oom_refused, *refused);
-    return found;
-}
-
 void mc_touch(struct exec *x, struct request *rq)
 {
+    struct memcache_touched touched;
     int64_t seconds;
-    bool refused;
 
     if (rq->argv[1].len > MEMCACHE_KEY_MAX) {
         reply_line(x, MEMCACHE_BAD_LINE);
@@ -299,10 +292,11 @@ void mc_touch(struct exec *x, struct request *rq)
     } else {
         struct key key = exec_key(x, rq, 1);
 
-        if (!touch(x, &key, memcache_expiry(x->now, seconds), &refused))
+        touched = memcache_touch(x, &key, memcache_expiry(x->now, seconds));
+        if (!touched.found)
             reply_line(x, "NOT_FOUND");
         else
-            reply_line(x, refused ? MEMCACHE_OUT_OF_MEMORY : "TOUCHED");
+            reply_line(x, touched.refused ? MEMCACHE_OUT_OF_MEMORY : "TOUCHED");
     }
 }
 
@@ -311,7 +305,6 @@ void mc_touch(struct exec *x, struct request *rq)
 static void gat(struct exec *x, const struct request *rq, bool with_cas)
 {
     int64_t seconds;
-    bool refused;
 
     if (!memcache_i64(rq->argv[1], &seconds)) {
         reply_line(x, "CLIENT_ERROR invalid exptime argument");
@@ -326,7 +319,7 @@ static void gat(struct exec *x, const struct request *rq, bool with_cas)
         bool hit = answer_key(x, &key, with_cas);
 
         if (hit) {
-            touch(x, &key, memcache_expiry(x->now, seconds), &refused);
+            memcache_touch(x, &key, memcache_expiry(x->now, seconds));
         } else {
             counter_add(x->counters, mc_cmd_touch, 1);
             counter_add(x->counters, mc_touch_misses, 1);
@@ -382,6 +375,8 @@ static void store(struct exec *x, const struct request *rq, enum memcache_how ho
     if (how == HOW_SET && (outcome == PUT_TOO_LARGE || outcome == PUT_NO_MEMORY))
         store_edit_drop(&edit);
     store_edit_end(&edit);
+    if (prefixes_on(&x->server->prefixes))
+        memcache_note(x, rq->argv[1], PREFIX_SET);
     if (outcome == PUT_STORED)
         reply_raw(x, MEMCACHE_STORED, 8);
     else
@@ -453,6 +448,8 @@ void mc_delete(struct exec *x, struct request *rq)
     store_edit_end(&edit);
     counter_add(x->counters, mc_delete_hits, found);
     counter_add(x->counters, mc_delete_misses, !found);
+    if (prefixes_on(&x->server->prefixes))
+        memcache_note(x, rq->argv[1], PREFIX_DELETE);
     reply_line(x, found ? "DELETED" : "NOT_FOUND");
 }
 

@@ -60,6 +60,7 @@ static enum memcache_outcome put_whole(struct store_edit *edit, const struct mem
         .expires = put->expires,
         .key_binary = put->key_binary,
         .cas = put->cas_new,
+        .wants_cas = put->wants_cas,
         .backing = put->backing,
     };
 
@@ -77,6 +78,7 @@ static enum memcache_outcome put_beside(struct store_edit *edit, const struct me
         .flags = edit->flags,
         .expires = edit->expires,
         .cas = put->cas_new,
+        .wants_cas = put->wants_cas,
     };
 
     if (!edit->found)
@@ -97,6 +99,7 @@ static enum memcache_outcome put_stale(struct store_edit *edit, const struct mem
         .state = (uint8_t)(ITEM_STALE | (edit->state & ITEM_WON)),
         .key_binary = put->key_binary,
         .cas = put->cas_new,
+        .wants_cas = put->wants_cas,
         .backing = put->backing,
     };
 
@@ -216,6 +219,26 @@ enum memcache_sum memcache_add(struct store_edit *edit, bool up, uint64_t delta,
     *result = sum_of(up, number, delta);
     len = u64_to_text(digits, *result);
     return put_number(edit, (struct slice){digits, len}, cas_new) == STORE_OK ? SUM_DONE : SUM_NO_MEMORY;
+}
+
+/* ---- time ---- */
+
+struct memcache_touched memcache_touch(struct exec *x, const struct key *key, instant expires)
+{
+    struct memcache_touched touched;
+    struct store_edit edit;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    touched.found = edit.found;
+    touched.refused = edit.found && store_edit_expire(&edit, expires) != STORE_OK;
+    if (edit.found)
+        store_edit_touch(&edit);
+    store_edit_end(&edit);
+    counter_add(x->counters, mc_cmd_touch, 1);
+    counter_add(x->counters, mc_touch_hits, touched.found);
+    counter_add(x->counters, mc_touch_misses, !touched.found);
+    counter_add(x->counters, oom_refused, touched.refused);
+    return touched;
 }
 
 /* ---- reading ---- */

@@ -44,6 +44,7 @@ struct memcache_put {
     bool late_is_ok;   /* HOW_CAS that comes too late stores a stale value instead of failing (meta I) */
     bool make_missing; /* append and prepend store what is not there (meta N) */
     bool key_binary;
+    bool wants_cas; /* edit->cas is asked for afterwards: have one */
     uint64_t cas;
     uint64_t cas_new; /* 0: the next one */
 };
@@ -63,6 +64,15 @@ enum memcache_sum { SUM_DONE, SUM_NOT_A_NUMBER, SUM_NO_MEMORY };
  * cas_new: as above. The item must be there. */
 enum memcache_sum memcache_add(struct store_edit *edit, bool up, uint64_t delta, uint64_t cas_new,
                                uint64_t *result);
+
+/* ---- time ---- */
+
+struct memcache_touched {
+    bool found;
+    bool refused; /* it was there, but memory was too short to note the new time */
+};
+/* Changes when an item expires; counts it. */
+struct memcache_touched memcache_touch(struct exec *x, const struct key *key, instant expires);
 
 /* ---- reading ---- */
 

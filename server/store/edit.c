@@ -394,7 +394,7 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
         drop(e);
         return STORE_OK;
     }
-    if (plan.cas == 0 && e->cas != 0)
+    if (plan.cas == 0 && (e->cas != 0 || v->wants_cas))
         plan.cas = atomic_fetch_add(&e->store->next_cas, 1);
     bool pinned = v->backing != NULL && v->tail.len == 0 && v->head.data >= v->backing->data &&
                   v->head.data + v->head.len <= v->backing->data + v->backing->capacity;

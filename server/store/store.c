@@ -149,6 +149,8 @@ static void scan_slot(void *arg, slot_id id)
         .flags = item_client_flags(f.item, &f.shape),
         .state = (uint8_t)(f.shape.meta & ITEM_META_STATE),
         .db = item_db(&f.shape),
+        .fetched = bucket_fetched(index_bucket(&scan->shard->index, id), slot_of(id)),
+        .cas = item_cas(f.item, &f.shape),
     };
 
     scan->slots++;

@@ -145,7 +145,8 @@ struct store_value {
     instant expires;
     uint8_t state;
     bool key_binary;
-    uint64_t cas; /* 0: give it a new one only if it had one; else exactly this */
+    uint64_t cas;   /* 0: give it a new one only if it had one; else exactly this */
+    bool wants_cas; /* with cas 0: give it a new one in any case */
     struct blob *backing;
 };
 
@@ -217,6 +218,8 @@ struct scan_item {
     instant expires;
     uint32_t flags;
     uint8_t state;
+    bool fetched; /* it had been hit since it was stored */
+    uint64_t cas; /* 0: none yet */
 };
 uint64_t store_scan(struct store *store, uint64_t cursor, size_t count, instant now,
                     void (*visit)(void *arg, const struct scan_item *item), void *arg);

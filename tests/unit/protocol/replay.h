@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/memcache_binary.h"
 #include "protocol/memcache_text.h"
 #include "protocol/resp.h"
 
@@ -25,7 +26,7 @@ struct cuts {
     bool patient;
 };
 
-enum replay_dialect { REPLAY_RESP, REPLAY_MEMCACHE };
+enum replay_dialect { REPLAY_RESP, REPLAY_MEMCACHE, REPLAY_BINARY };
 
 struct replay {
     enum replay_dialect dialect;
@@ -73,7 +74,7 @@ static inline void replay_note_result(struct replay *r, enum parse_status status
     static const char *const names[] = {"done", "more", "full", "nothing", "refused", "broken"};
 
     replay_note(r, names[status], strlen(names[status]));
-    if (status == PARSE_DONE || (status == PARSE_REFUSED && r->dialect == REPLAY_MEMCACHE))
+    if (status == PARSE_DONE || (status == PARSE_REFUSED && r->dialect != REPLAY_RESP))
         for (uint32_t i = 0; i < request->argc; i++)
             replay_note_slice(r, request->argv[i]);
     if (status == PARSE_DONE && request->data.data != NULL) {
@@ -94,6 +95,7 @@ static inline void replay_run(struct replay *r, const uint8_t *in, size_t len, s
 {
     struct resp_parser resp = {0};
     struct memcache_parser memcache = {0};
+    struct binary_parser binary = {0};
     struct request request = {.argv = malloc(sizeof(struct slice)), .argv_max = 1};
     size_t start = 0; /* of the request */
     size_t arrived = 0;
@@ -125,6 +127,10 @@ static inline void replay_run(struct replay *r, const uint8_t *in, size_t len, s
                 wanted = resp.wanted;
                 error = resp.error;
                 REPLAY_CHECK(status != PARSE_REFUSED);
+            } else if (r->dialect == REPLAY_BINARY) {
+                status = binary_parse(&binary, r->value_max, buf + at, here - at, &request, &consumed);
+                wanted = binary.wanted;
+                error = "";
             } else {
                 status = memcache_parse(&memcache, r->value_max, buf + at, here - at, &request, &consumed);
                 wanted = memcache.wanted;
