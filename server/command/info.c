@@ -12,7 +12,7 @@
 #include "server/memory.h"
 #include "server/pubsub.h"
 #include "server/server.h"
-#include "server/notice.h"
+#include "server/lookout.h"
 #include "server/tracking.h"
 
 enum { LINE_MAX_BYTES = 512 };
@@ -429,7 +429,7 @@ static void latencystat_line(struct info *info, const char *name, const struct c
 static void each_command(struct info *info, void (*write)(struct info *info, const char *name,
                                                           const struct command_figures *row))
 {
-    struct figures *all = notice_figures(info->server);
+    struct figures *all = lookout_figures(info->server);
 
     if (all == NULL) {
         info->text.failed = true;
@@ -455,10 +455,10 @@ static void info_commandstats(struct info *info)
 static void info_latencystats(struct info *info)
 {
     pthread_mutex_lock(&info->server->options_lock);
-    notice_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
+    lookout_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
                       &info->percentiles);
     pthread_mutex_unlock(&info->server->options_lock);
-    if (atomic_load_explicit(&info->server->notice->tracking, memory_order_relaxed))
+    if (atomic_load_explicit(&info->server->lookout->tracking, memory_order_relaxed))
         each_command(info, latencystat_line);
 }
 
