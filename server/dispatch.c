@@ -15,7 +15,7 @@
 #include "server/gate.h"
 #include "server/memory.h"
 #include "server/server.h"
-#include "server/notice.h"
+#include "server/lookout.h"
 #include "server/worker.h"
 
 enum {
@@ -275,10 +275,10 @@ call_timed(struct exec *x, const struct command *command, struct request *rq)
     bool tracking;
 
     run_handler(x, command, rq);
-    tracking = atomic_load_explicit(&x->server->notice->tracking, memory_order_relaxed);
+    tracking = atomic_load_explicit(&x->server->lookout->tracking, memory_order_relaxed);
     ns = figures_end(f, command, session_does(x->session), began, x->errors > 0, tracking);
     x->errors = 0; /* those of a request inside EXEC are not EXEC's own */
-    notice_request(x, x->server->notice, command, rq, ns);
+    lookout_request(x, x->server->lookout, command, rq, ns);
 }
 
 /* Runs it, and keeps the figures: see figures.h. */
@@ -413,15 +413,15 @@ static struct blob *backing_for(struct server *server, const struct dispatch_inp
 }
 
 /* Whoever made a batch slow that was not timed one by one, all of it is told. */
-static void notice_batch(struct worker *w, unsigned done)
+static void lookout_batch(struct worker *w, unsigned done)
 {
     uint64_t ns = figures_batch_end(w->figures);
     const struct request *first = &w->batch->entries[0].request;
 
-    if (ns < atomic_load_explicit(&w->server->notice->least_ns, memory_order_relaxed) || ns == 0 ||
+    if (ns < atomic_load_explicit(&w->server->lookout->least_ns, memory_order_relaxed) || ns == 0 ||
         first->argc == 0)
         return;
-    notice_slow_batch(&w->exec, first, done - 1, ns);
+    lookout_slow_batch(&w->exec, first, done - 1, ns);
 }
 
 /* How many of the batch were executed. */
@@ -436,7 +436,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
     x->errors = 0;
     gate_enter(w->server->gate, w->index);
     if (s->dialect == DIALECT_RESP)
-        figures_batch_begin(w->figures, b->len, notice_is_close(w->server->notice));
+        figures_batch_begin(w->figures, b->len, lookout_is_close(w->server->lookout));
     else
         figures_batch_whole(w->figures);
     while (i < b->len) {
@@ -454,7 +454,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         if (s->close_after_reply || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;
     }
-    notice_batch(w, i);
+    lookout_batch(w, i);
     gate_leave(w->server->gate, w->index);
     s->commands += i;
     counter_add(x->counters, commands_processed, i);

@@ -18,7 +18,7 @@
 #include "server/log.h"
 #include "server/memory.h"
 #include "server/ticks.h"
-#include "server/notice.h"
+#include "server/lookout.h"
 #include "server/worker.h"
 
 enum {
@@ -183,14 +183,14 @@ static bool make_workers(struct server *server, unsigned n)
     return true;
 }
 
-static bool open_notice(struct server *server, char *err, size_t err_len)
+static bool open_lookout(struct server *server, char *err, size_t err_len)
 {
     const char *why;
 
     ticks_calibrate();
-    if ((server->notice = notice_new()) == NULL)
+    if ((server->lookout = lookout_new()) == NULL)
         return false;
-    if ((why = notice_apply(server->notice, &server->options)) != NULL)
+    if ((why = lookout_apply(server->lookout, &server->options)) != NULL)
         snprintf(err, err_len, "%s", why);
     return why == NULL;
 }
@@ -204,7 +204,7 @@ static bool build(struct server *server, char *err, size_t err_len)
     for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_store(server, workers, err, err_len) && (server->gate = gate_new(workers)) != NULL &&
-           (server->registry = clients_new()) != NULL && open_notice(server, err, err_len) &&
+           (server->registry = clients_new()) != NULL && open_lookout(server, err, err_len) &&
            make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
 }
 
@@ -246,7 +246,7 @@ void server_free(struct server **server)
         worker_free(&s->workers[i]);
     free(s->workers);
     clients_free(&s->registry);
-    notice_free(&s->notice);
+    lookout_free(&s->lookout);
     gate_free(&s->gate);
     store_free(&s->store);
     pthread_mutex_destroy(&s->options_lock);
@@ -358,7 +358,7 @@ void server_reset_stats(struct server *server)
     server->baseline.counters = counters;
     server->baseline.store = stats;
     pthread_mutex_unlock(&server->baseline.lock);
-    notice_reset(server);
+    lookout_reset(server);
     pthread_mutex_lock(&server->errors.lock);
     server->errors.len = 0;
     pthread_mutex_unlock(&server->errors.lock);
@@ -504,7 +504,7 @@ const char *server_apply_option(struct server *server, const char *name)
     if (strcmp(name, "tcp-keepalive") == 0)
         listeners_apply_keepalive(server);
     if (strncmp(name, "slowlog-", 8) == 0 || strncmp(name, "latency-", 8) == 0)
-        return notice_apply(server->notice, o);
+        return lookout_apply(server->lookout, o);
     if (strcmp(name, "maxclients") == 0 && allowed_clients(o->maxclients) < o->maxclients)
         return "The operating system is not able to handle the specified number of clients";
     return NULL;

@@ -8,7 +8,7 @@
 #include "server/check.h"
 #include "server/listener.h"
 #include "server/server.h"
-#include "server/notice.h"
+#include "server/lookout.h"
 
 enum {
     SWEEP_MS = 1000,           /* how often idle connections are looked for */
@@ -174,7 +174,7 @@ static void tick_store(struct worker *w, unsigned budget_us)
     uint64_t began = ticks_now();
 
     w->store_busy = store_tick(w->exec.store, w->index, w->now, budget_us);
-    notice_upkeep(w->server->notice, w->now, ticks_to_ns(ticks_between(began, ticks_now())));
+    lookout_upkeep(w->server->lookout, w->now, ticks_to_ns(ticks_between(began, ticks_now())));
 }
 
 /* Periodic work that is due. */

@@ -27,7 +27,7 @@ enum command_flags {
     CMD_EXCLUSIVE = 1 << 14,     /* runs while no other worker does; see gate.h; ours alone */
     CMD_IN_SUBSCRIBED = 1 << 15, /* a RESP2 client may send it while subscribed; ours alone */
     CMD_SKIP_MONITOR = 1 << 16,
-    CMD_BRIEF = 1 << 20, /* not CMD_FAST to redis, but as cheap; see figures.h; ours alone */
+    CMD_BRIEF = 1 << 24, /* not CMD_FAST to redis, but as cheap; see figures.h; ours alone */
 };
 
 struct command {

@@ -11,7 +11,7 @@
 #include "server/command/command.h"
 #include "server/memory.h"
 #include "server/server.h"
-#include "server/notice.h"
+#include "server/lookout.h"
 
 enum { LINE_MAX_BYTES = 512 };
 
@@ -21,7 +21,7 @@ struct info {
     struct out text;
     struct counters counters;
     struct store_stats store;
-    double percentile[WATCH_PERCENTILES]; /* for latencystats */
+    double percentile[LOOKOUT_PERCENTILES]; /* for latencystats */
     unsigned percentiles;
 };
 
@@ -405,7 +405,7 @@ static void commandstat_line(struct info *info, const char *name, const struct c
 static void latencystat_line(struct info *info, const char *name, const struct command_figures *row)
 {
     const uint64_t *histogram = atomic_load_explicit(&row->histogram, memory_order_relaxed);
-    char text[WATCH_PERCENTILES * 32];
+    char text[LOOKOUT_PERCENTILES * 32];
     size_t len = 0;
 
     if (row->timed == 0 || histogram == NULL || info->percentiles == 0)
@@ -420,7 +420,7 @@ static void latencystat_line(struct info *info, const char *name, const struct c
 static void each_command(struct info *info, void (*write)(struct info *info, const char *name,
                                                           const struct command_figures *row))
 {
-    struct figures *all = notice_figures(info->server);
+    struct figures *all = lookout_figures(info->server);
 
     if (all == NULL) {
         info->text.failed = true;
@@ -446,10 +446,10 @@ static void info_commandstats(struct info *info)
 static void info_latencystats(struct info *info)
 {
     pthread_mutex_lock(&info->server->options_lock);
-    notice_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
-                      &info->percentiles);
+    lookout_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
+                        &info->percentiles);
     pthread_mutex_unlock(&info->server->options_lock);
-    if (atomic_load_explicit(&info->server->notice->tracking, memory_order_relaxed))
+    if (atomic_load_explicit(&info->server->lookout->tracking, memory_order_relaxed))
         each_command(info, latencystat_line);
 }
 

@@ -5,7 +5,7 @@
 
 #include "server/command/command.h"
 #include "server/server.h"
-#include "server/notice.h"
+#include "server/lookout.h"
 
 /* ---- SLOWLOG ---- */
 
@@ -26,7 +26,7 @@ static void reply_entry(struct exec *x, const struct slowlog_entry *entry)
 
 static void slowlog_get(struct exec *x, struct request *rq)
 {
-    struct slowlog *log = x->server->notice->slowlog;
+    struct slowlog *log = x->server->lookout->slowlog;
     const struct slowlog_entry *entry;
     int64_t most = SLOWLOG_SHOWN;
     size_t mark, n = 0;
@@ -50,13 +50,13 @@ static void slowlog_get(struct exec *x, struct request *rq)
 static void slowlog_count(struct exec *x, struct request *rq)
 {
     (void)rq;
-    reply_integer(x, (int64_t)slowlog_len(x->server->notice->slowlog));
+    reply_integer(x, (int64_t)slowlog_len(x->server->lookout->slowlog));
 }
 
 static void slowlog_forget(struct exec *x, struct request *rq)
 {
     (void)rq;
-    slowlog_reset(x->server->notice->slowlog);
+    slowlog_reset(x->server->lookout->slowlog);
     reply_ok(x);
 }
 
@@ -96,7 +96,7 @@ static void latency_latest(struct exec *x, struct request *rq)
 
     (void)rq;
     for (enum latency_kind kind = 0; kind < LATENCY_KINDS; kind++) {
-        if (!latency_look(x->server->notice->latency, kind, &event))
+        if (!latency_look(x->server->lookout->latency, kind, &event))
             continue;
         reply_array(x, 4);
         reply_text(x, event.name);
@@ -113,7 +113,7 @@ static bool look_at(struct exec *x, struct slice name, struct latency_event *eve
 {
     enum latency_kind kind = latency_named(name);
 
-    return kind != LATENCY_KINDS && latency_look(x->server->notice->latency, kind, event);
+    return kind != LATENCY_KINDS && latency_look(x->server->lookout->latency, kind, event);
 }
 
 static void latency_history(struct exec *x, struct request *rq)
@@ -134,7 +134,7 @@ static void latency_history(struct exec *x, struct request *rq)
 
 static void latency_forget(struct exec *x, struct request *rq)
 {
-    struct latency *latency = x->server->notice->latency;
+    struct latency *latency = x->server->lookout->latency;
     int64_t n = 0;
 
     if (rq->argc == 2) {
@@ -225,7 +225,7 @@ static void say_event(struct out *out, const struct latency_event *event)
 
 static void latency_doctor(struct exec *x, struct request *rq)
 {
-    struct notice *w = x->server->notice;
+    struct lookout *w = x->server->lookout;
     struct latency_event event;
     struct out text = {0};
     bool seen[LATENCY_KINDS] = {false}, any = false;
@@ -346,7 +346,7 @@ static size_t each_asked_for(struct exec *x, const struct request *rq, const str
 
 static void latency_histogram(struct exec *x, struct request *rq)
 {
-    struct figures *all = notice_figures(x->server);
+    struct figures *all = lookout_figures(x->server);
 
     if (all == NULL) {
         reply_error(x, "ERR out of memory");

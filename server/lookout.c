@@ -1,4 +1,4 @@
-#include "server/notice.h"
+#include "server/lookout.h"
 
 #include <stdlib.h>
 
@@ -7,24 +7,24 @@
 
 enum { NS_PER_US = 1000, NS_PER_MS = 1000000 };
 
-struct notice *notice_new(void)
+struct lookout *lookout_new(void)
 {
-    struct notice *w = calloc(1, sizeof *w);
+    struct lookout *w = calloc(1, sizeof *w);
 
     if (w == NULL)
         return NULL;
     pthread_mutex_init(&w->lock, NULL);
     if ((w->slowlog = slowlog_new()) == NULL || (w->latency = latency_new()) == NULL ||
         (w->baseline = figures_new()) == NULL)
-        notice_free(&w);
+        lookout_free(&w);
     return w;
 }
 
-void notice_free(struct notice **notice)
+void lookout_free(struct lookout **lookout)
 {
-    struct notice *w = *notice;
+    struct lookout *w = *lookout;
 
-    *notice = NULL;
+    *lookout = NULL;
     if (w == NULL)
         return;
     slowlog_free(&w->slowlog);
@@ -36,14 +36,14 @@ void notice_free(struct notice **notice)
 
 /* ---- options ---- */
 
-bool notice_percentiles(const char *text, double percent[WATCH_PERCENTILES], unsigned *n)
+bool lookout_percentiles(const char *text, double percent[LOOKOUT_PERCENTILES], unsigned *n)
 {
     char *end;
 
     for (*n = 0; *text != '\0'; text = end + strspn(end, " ")) {
         double value = strtod(text, &end);
 
-        if (end == text || (*end != ' ' && *end != '\0') || *n == WATCH_PERCENTILES ||
+        if (end == text || (*end != ' ' && *end != '\0') || *n == LOOKOUT_PERCENTILES ||
             !(value >= 0 && value <= 100))
             return false;
         percent[(*n)++] = value;
@@ -51,16 +51,16 @@ bool notice_percentiles(const char *text, double percent[WATCH_PERCENTILES], uns
     return true;
 }
 
-const char *notice_apply(struct notice *w, const struct options *o)
+const char *lookout_apply(struct lookout *w, const struct options *o)
 {
     int slower_us = option_live(o, slowlog_log_slower_than);
     int threshold_ms = option_live(o, latency_monitor_threshold);
     uint64_t slow = slower_us < 0 ? UINT64_MAX : (uint64_t)slower_us * NS_PER_US;
     uint64_t latency = threshold_ms == 0 ? UINT64_MAX : (uint64_t)threshold_ms * NS_PER_MS;
-    double percent[WATCH_PERCENTILES];
+    double percent[LOOKOUT_PERCENTILES];
     unsigned n;
 
-    if (!notice_percentiles(o->latency_tracking_info_percentiles, percent, &n))
+    if (!lookout_percentiles(o->latency_tracking_info_percentiles, percent, &n))
         return "latency-tracking-info-percentiles should consist of at most 16 numbers from 0.0 to 100.0";
     atomic_store_explicit(&w->slow_ns, slow, memory_order_relaxed);
     atomic_store_explicit(&w->latency_ns, latency, memory_order_relaxed);
@@ -116,7 +116,7 @@ static void remember(struct exec *x, const struct request *rq, unsigned follower
 
     for (uint32_t i = 0; i < known; i++)
         words[i] = i - secret < secret_count ? slice_of("(redacted)") : rq->argv[i];
-    slowlog_add(x->server->notice->slowlog, &slow);
+    slowlog_add(x->server->lookout->slowlog, &slow);
 }
 
 static uint32_t to_ms(uint64_t ns)
@@ -127,9 +127,9 @@ static uint32_t to_ms(uint64_t ns)
 }
 
 /* EXEC is left out of the slowlog: the requests in it are there. */
-void notice_slow(struct exec *x, const struct command *command, const struct request *rq, uint64_t ns)
+void lookout_slow(struct exec *x, const struct command *command, const struct request *rq, uint64_t ns)
 {
-    struct notice *w = x->server->notice;
+    struct lookout *w = x->server->lookout;
 
     if (ns >= atomic_load_explicit(&w->slow_ns, memory_order_relaxed) &&
         !slice_is(slice_of(command->name), "exec"))
@@ -139,9 +139,9 @@ void notice_slow(struct exec *x, const struct command *command, const struct req
                     clock_now().ms / 1000, to_ms(ns));
 }
 
-void notice_slow_batch(struct exec *x, const struct request *first, unsigned followers, uint64_t ns)
+void lookout_slow_batch(struct exec *x, const struct request *first, unsigned followers, uint64_t ns)
 {
-    struct notice *w = x->server->notice;
+    struct lookout *w = x->server->lookout;
 
     figures_look_closer(x->worker->figures);
     if (ns >= atomic_load_explicit(&w->slow_ns, memory_order_relaxed))
@@ -150,7 +150,7 @@ void notice_slow_batch(struct exec *x, const struct request *first, unsigned fol
         latency_add(w->latency, LATENCY_FAST_COMMAND, clock_now().ms / 1000, to_ms(ns));
 }
 
-void notice_upkeep(struct notice *w, instant now, uint64_t ns)
+void lookout_upkeep(struct lookout *w, instant now, uint64_t ns)
 {
     if (ns >= atomic_load_explicit(&w->latency_ns, memory_order_relaxed))
         latency_add(w->latency, LATENCY_EXPIRE_CYCLE, now.ms / 1000, to_ms(ns));
@@ -167,28 +167,28 @@ static struct figures *sum(struct server *server)
     return total;
 }
 
-struct figures *notice_figures(struct server *server)
+struct figures *lookout_figures(struct server *server)
 {
     struct figures *total = sum(server);
 
     if (total == NULL)
         return NULL;
-    pthread_mutex_lock(&server->notice->lock);
-    figures_subtract(total, server->notice->baseline);
-    pthread_mutex_unlock(&server->notice->lock);
+    pthread_mutex_lock(&server->lookout->lock);
+    figures_subtract(total, server->lookout->baseline);
+    pthread_mutex_unlock(&server->lookout->lock);
     return total;
 }
 
 /* Without memory the figures go on as they are. */
-void notice_reset(struct server *server)
+void lookout_reset(struct server *server)
 {
     struct figures *total = sum(server), *before;
 
     if (total == NULL)
         return;
-    pthread_mutex_lock(&server->notice->lock);
-    before = server->notice->baseline;
-    server->notice->baseline = total;
-    pthread_mutex_unlock(&server->notice->lock);
+    pthread_mutex_lock(&server->lookout->lock);
+    before = server->lookout->baseline;
+    server->lookout->baseline = total;
+    pthread_mutex_unlock(&server->lookout->lock);
     figures_free(&before);
 }
