@@ -375,6 +375,8 @@ call_timed(struct exec *x, const struct command *command, struct request *rq)
     bool tracking;
 
     run_handler(x, command, rq);
+    if (x->session->parked != PARK_NOT)
+        return; /* it will be run again */
     tracking = atomic_load_explicit(&x->server->lookout->tracking, memory_order_relaxed);
     ns = figures_end(f, command, session_does(x->session), began, x->errors > 0, tracking);
     x->errors = 0; /* those of a request inside EXEC are not EXEC's own */
@@ -391,6 +393,8 @@ static void call(struct exec *x, const struct command *command, struct request *
         return;
     }
     run_handler(x, command, rq);
+    if (__builtin_expect(x->session->parked != PARK_NOT, 0))
+        return; /* it will be run again */
     figures_count(&figures_of(f, command)->calls);
     if (__builtin_expect(x->errors > 0, 0)) {
         figures_count(&figures_of(f, command)->failed);

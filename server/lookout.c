@@ -36,14 +36,14 @@ void lookout_free(struct lookout **lookout)
 
 /* ---- options ---- */
 
-bool lookout_percentiles(const char *text, double percent[WATCH_PERCENTILES], unsigned *n)
+bool lookout_percentiles(const char *text, double percent[LOOKOUT_PERCENTILES], unsigned *n)
 {
     char *end;
 
     for (*n = 0; *text != '\0'; text = end + strspn(end, " ")) {
         double value = strtod(text, &end);
 
-        if (end == text || (*end != ' ' && *end != '\0') || *n == WATCH_PERCENTILES ||
+        if (end == text || (*end != ' ' && *end != '\0') || *n == LOOKOUT_PERCENTILES ||
             !(value >= 0 && value <= 100))
             return false;
         percent[(*n)++] = value;
@@ -57,7 +57,7 @@ const char *lookout_apply(struct lookout *w, const struct options *o)
     int threshold_ms = option_live(o, latency_monitor_threshold);
     uint64_t slow = slower_us < 0 ? UINT64_MAX : (uint64_t)slower_us * NS_PER_US;
     uint64_t latency = threshold_ms == 0 ? UINT64_MAX : (uint64_t)threshold_ms * NS_PER_MS;
-    double percent[WATCH_PERCENTILES];
+    double percent[LOOKOUT_PERCENTILES];
     unsigned n;
 
     if (!lookout_percentiles(o->latency_tracking_info_percentiles, percent, &n))

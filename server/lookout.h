@@ -39,8 +39,8 @@ static inline bool lookout_is_close(const struct lookout *lookout)
 
 /* A request took that long. The second half, for those over a limit, is not inlined. */
 void lookout_slow(struct exec *x, const struct command *command, const struct request *rq, uint64_t ns);
-static inline void lookout_request(struct exec *x, const struct lookout *lookout, const struct command *command,
-                                  const struct request *rq, uint64_t ns)
+static inline void lookout_request(struct exec *x, const struct lookout *lookout,
+                                   const struct command *command, const struct request *rq, uint64_t ns)
 {
     if (__builtin_expect(ns >= atomic_load_explicit(&lookout->least_ns, memory_order_relaxed), 0))
         lookout_slow(x, command, rq, ns);
@@ -55,8 +55,8 @@ struct figures *lookout_figures(struct server *server);
 /* Lets it begin from zero. */
 void lookout_reset(struct server *server);
 
-enum { WATCH_PERCENTILES = 16 };
+enum { LOOKOUT_PERCENTILES = 16 };
 /* Reads latency-tracking-info-percentiles: numbers from 0 to 100. False: it is none. */
-bool lookout_percentiles(const char *text, double percent[WATCH_PERCENTILES], unsigned *n);
+bool lookout_percentiles(const char *text, double percent[LOOKOUT_PERCENTILES], unsigned *n);
 
 #endif

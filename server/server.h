@@ -99,7 +99,7 @@ struct server {
     struct server_rates rates;
     struct server_baseline baseline;
     struct lookout *lookout; /* lookout.h */
-    uint64_t base_bytes;   /* resident at the start, before there was any data */
+    uint64_t base_bytes;     /* resident at the start, before there was any data */
     _Atomic uint64_t memory_peak;
     _Atomic uint64_t heap_bytes; /* resident, outside the store: connections, buffers; measured by worker 0 */
     _Atomic uint64_t other_bytes;        /* what the store was last told about the heap */

@@ -23,7 +23,7 @@ struct info {
     struct out text;
     struct counters counters;
     struct store_stats store;
-    double percentile[WATCH_PERCENTILES]; /* for latencystats */
+    double percentile[LOOKOUT_PERCENTILES]; /* for latencystats */
     unsigned percentiles;
 };
 
@@ -414,7 +414,7 @@ static void commandstat_line(struct info *info, const char *name, const struct c
 static void latencystat_line(struct info *info, const char *name, const struct command_figures *row)
 {
     const uint64_t *histogram = atomic_load_explicit(&row->histogram, memory_order_relaxed);
-    char text[WATCH_PERCENTILES * 32];
+    char text[LOOKOUT_PERCENTILES * 32];
     size_t len = 0;
 
     if (row->timed == 0 || histogram == NULL || info->percentiles == 0)
@@ -456,7 +456,7 @@ static void info_latencystats(struct info *info)
 {
     pthread_mutex_lock(&info->server->options_lock);
     lookout_percentiles(info->server->options.latency_tracking_info_percentiles, info->percentile,
-                      &info->percentiles);
+                        &info->percentiles);
     pthread_mutex_unlock(&info->server->options_lock);
     if (atomic_load_explicit(&info->server->lookout->tracking, memory_order_relaxed))
         each_command(info, latencystat_line);
