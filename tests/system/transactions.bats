@@ -154,3 +154,25 @@ expect()
     refused --databases 257
     [ "$status" -ne 0 ]
 }
+
+@test "where nothing may be evicted, what is refused changes nothing, and a rename is not" {
+    start_node --maxmemory 16mb --maxmemory-policy noeviction
+    cli SET first 1
+    head -c 20000000 /dev/zero | tr '\0' x | cli -x MSETNX a 1 b >"$BATS_TEST_TMPDIR/reply" || true
+    grep -q '^OOM' "$BATS_TEST_TMPDIR/reply"
+    is 0 cli EXISTS a b
+    head -c 100000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/value"
+    for i in $(seq 200); do
+        cli -x SET "fill:$i" <"$BATS_TEST_TMPDIR/value"
+    done >"$BATS_TEST_TMPDIR/reply"
+    grep -q '^OOM' "$BATS_TEST_TMPDIR/reply"
+    before=$(cli DBSIZE)
+    is OK cli RENAME fill:1 renamed
+    is 1 cli MOVE fill:2 1
+    is 1 cli RENAMENX fill:3 renamed:3
+    [[ $(cli COPY renamed copied) == OOM* ]]
+    [[ $(cli MSETNX c "$(printf 'x%.0s' $(seq 50000))" d "$(printf 'x%.0s' $(seq 70000))") == OOM* ]]
+    is 0 cli EXISTS copied c d fill:1 fill:2 fill:3
+    is 100000 cli STRLEN renamed
+    is $((before - 1)) cli DBSIZE
+}
