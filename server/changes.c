@@ -10,6 +10,7 @@
 
 #include "server/check.h"
 #include "server/server.h"
+#include "server/watch.h"
 
 enum { LINGER_MS = 5000 }; /* taking the observer off and putting it on locks every shard */
 
@@ -34,6 +35,8 @@ static void on_change(void *arg, void *by, uint8_t db, struct slice name, enum s
     struct server *server = arg;
     struct changes *c = server->changes;
 
+    if (is_wanted(c, CHANGES_WATCH))
+        watch_changed(server, db, name);
     if (is_wanted(c, CHANGES_TRACKING) && c->tracking_changed != NULL)
         c->tracking_changed(server, by, db, name, change);
 }
@@ -116,6 +119,8 @@ void changes_flushed(struct server *server, struct exec *by, int db)
 {
     struct changes *c = server->changes;
 
+    if (is_wanted(c, CHANGES_WATCH))
+        watch_flushed(server, db);
     if (is_wanted(c, CHANGES_TRACKING) && c->tracking_flushed != NULL)
         c->tracking_flushed(server, by, db);
 }

@@ -12,6 +12,7 @@
 #include "server/pause.h"
 #include "server/push.h"
 #include "server/server.h"
+#include "server/transaction.h"
 #include "server/worker.h"
 
 enum {
@@ -124,6 +125,7 @@ static void leave_worker(struct conn *c)
     if (c->next != NULL)
         c->next->prev = c->prev;
     clients_remove(w->server->registry, &c->session);
+    transaction_free(w->server, &c->session);
     atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
 }
 

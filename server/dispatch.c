@@ -19,6 +19,7 @@
 #include "server/push.h"
 #include "server/server.h"
 #include "server/tracking.h"
+#include "server/transaction.h"
 #include "server/worker.h"
 
 enum {
@@ -291,6 +292,7 @@ static void call(struct exec *x, const struct command *command, struct request *
     }
     gate_close(x->server->gate, x->worker->index);
     x->alone = true;
+    x->now = clock_now();                         /* it may have been a long wait */
     x->db = server_db(x->server, x->session->db); /* another may have been alone before us */
     command->handler(x, rq);
     x->alone = false;
@@ -316,15 +318,9 @@ static bool is_allowed(struct exec *x, const struct command *command, unsigned m
     return true;
 }
 
-/* The session or the server is in a mode where a request is more than its handler. */
-static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
+/* Executed, with all who want to know about it. */
+static void run_observed(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
 {
-    if (!is_allowed(x, command, modes))
-        return;
-    if ((modes & SERVER_PAUSED) && pause_holds(x, command)) {
-        x->session->parked = PARK_PAUSED;
-        return;
-    }
     if (modes & SESSION_TRACKING)
         tracking_before(x, command, rq);
     x->no_touch = (modes & SESSION_NO_TOUCH) != 0;
@@ -338,23 +334,59 @@ static void run_specially(struct exec *x, const struct command *command, struct 
         monitor_feed(x, command, rq);
 }
 
+/* The session or the server is in a mode where a request is more than its handler. */
+static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
+{
+    if (!is_allowed(x, command, modes))
+        return;
+    if ((modes & SERVER_PAUSED) && pause_holds(x, command)) {
+        x->session->parked = PARK_PAUSED;
+        return;
+    }
+    if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
+        transaction_queue(x, command, rq);
+        return;
+    }
+    run_observed(x, command, rq, modes);
+}
+
+void dispatch_execute(struct exec *x, const struct command *command, struct request *rq)
+{
+    unsigned modes = x->session->modes | atomic_load_explicit(&x->server->modes, memory_order_relaxed);
+
+    x->db = server_db(x->server, x->session->db);
+    session_doing(x->session, command->name);
+    if (modes != 0)
+        run_observed(x, command, rq, modes);
+    else
+        call(x, command, rq);
+}
+
+/* Not even looked at further. Between MULTI and EXEC that is the end of the transaction. */
+static void refuse(struct exec *x, const struct command *command, const struct request *rq)
+{
+    if (command == NULL)
+        refuse_unknown(x, rq);
+    else if (!command_arity_ok(command->arity, rq->argc))
+        transaction_refuse_arity(x, command);
+    else if (!may_run(x, command))
+        reply_error(x, "NOAUTH Authentication required.");
+    else
+        reply_error(x, "ERR key is longer than %d bytes", STORE_KEY_MAX);
+    transaction_spoil(x->session);
+}
+
 static void run_resp(struct exec *x, struct entry *e)
 {
     struct request *rq = &e->request;
     const struct command *command = e->command;
     unsigned modes = x->session->modes | atomic_load_explicit(&x->server->modes, memory_order_relaxed);
 
-    if (command == NULL) {
-        refuse_unknown(x, rq);
-        return;
-    }
-    session_doing(x->session, command->name);
-    if (!command_arity_ok(command->arity, rq->argc))
-        reply_wrong_arity(x, command->name);
-    else if (!may_run(x, command))
-        reply_error(x, "NOAUTH Authentication required.");
-    else if (!keys_fit(command, rq))
-        reply_error(x, "ERR key is longer than %d bytes", STORE_KEY_MAX);
+    if (command != NULL)
+        session_doing(x->session, command->name);
+    if (command == NULL || !command_arity_ok(command->arity, rq->argc) || !may_run(x, command) ||
+        !keys_fit(command, rq))
+        refuse(x, command, rq);
     else if (__builtin_expect(modes != 0, 0))
         run_specially(x, command, rq, modes);
     else
@@ -452,7 +484,7 @@ static struct blob *backing_for(struct server *server, const struct dispatch_inp
     }
     if (longest < in->blob->capacity / 4 * 3)
         return NULL;
-    if (longest >= HAND_OVER_BYTES)
+    if (longest >= HAND_OVER_BYTES && !(in->session->modes & SESSION_MULTI)) /* else at EXEC */
         memory_hand_over(server, longest);
     return in->blob;
 }
@@ -468,7 +500,8 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
     bool was_parked = s->outcome != PARK_FRESH;
 
     x->session = s;
-    gate_enter(w->server->gate, w->index);
+    if (gate_enter(w->server->gate, w->index))
+        w->now = x->now = clock_now();
     while (i < b->len) {
         struct entry *e = &b->entries[i++];
 

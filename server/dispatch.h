@@ -7,6 +7,8 @@
 #include "server/session.h"
 
 struct worker;
+struct exec;
+struct command;
 struct blob;
 struct batch;
 
@@ -35,6 +37,10 @@ enum dispatch_status {
 
 /* Appends replies to the worker's out. */
 enum dispatch_status dispatch(struct worker *worker, struct dispatch_input *in);
+
+/* Runs a command whose arity and keys were found right, as if it had just
+ * arrived: what EXEC does with each request of its queue. */
+void dispatch_execute(struct exec *x, const struct command *command, struct request *rq);
 
 struct batch *batch_new(void);
 void batch_free(struct batch **batch);

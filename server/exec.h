@@ -25,10 +25,11 @@ struct exec {
     struct counters *counters;
     const struct options *options;
     struct out *out;
-    instant now;          /* of this loop turn */
-    uint8_t db;           /* the store's number of the session's database */
-    bool alone;           /* no other worker executes anything meanwhile: see gate.h */
-    bool no_touch;        /* reads leave no trace for the policy: CLIENT NO-TOUCH */
+    instant now;   /* of this loop turn */
+    uint8_t db;    /* the store's number of the session's database */
+    bool checking; /* command_family_run() only finds out whether the words are right: see transaction.h */
+    bool alone;    /* no other worker executes anything meanwhile: see gate.h */
+    bool no_touch; /* reads leave no trace for the policy: CLIENT NO-TOUCH */
     struct key first_key; /* already hashed and prefetched when the command has a key */
     struct blob *backing; /* holds the request's bytes when they came in a blob, else NULL */
 };

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 enum { SPINS = 2000 }; /* about as long as others take for a batch of small requests */
@@ -51,14 +50,16 @@ void gate_free(struct gate **gate)
 
 /* Sequentially consistent, here and in gate_close(): each side writes its own
  * flag and then reads the other's, and at least one of them must see it. */
-void gate_enter(struct gate *g, unsigned worker)
+bool gate_enter(struct gate *g, unsigned worker)
 {
+    bool waited = false;
+
     if (g->workers == 1)
-        return;
-    for (;;) {
+        return false;
+    for (;; waited = true) {
         atomic_store(&g->slots[worker].inside, true);
         if (!atomic_load(&g->closed))
-            return;
+            return waited;
         gate_leave(g, worker);
         pthread_mutex_lock(&g->turn);
         pthread_mutex_unlock(&g->turn);

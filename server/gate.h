@@ -12,14 +12,17 @@
 #ifndef CORRAL_GATE_H
 #define CORRAL_GATE_H
 
+#include <stdbool.h>
+
 struct gate;
 
 /* NULL when memory is short. */
 struct gate *gate_new(unsigned workers);
 void gate_free(struct gate **gate);
 
-/* Around each batch. Enter waits while the gate is closed. */
-void gate_enter(struct gate *gate, unsigned worker);
+/* Around each batch. Enter waits while the gate is closed, and says whether it
+ * had to: then what the caller knows of the time is out of date. */
+bool gate_enter(struct gate *gate, unsigned worker);
 void gate_leave(struct gate *gate, unsigned worker);
 
 /* Only from inside, and between two requests: while this waits for its turn,

@@ -21,6 +21,7 @@
 #include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/tracking.h"
+#include "server/watch.h"
 #include "server/worker.h"
 
 enum {
@@ -194,10 +195,10 @@ static bool build(struct server *server, char *err, size_t err_len)
     for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_store(server, workers, err, err_len) && (server->gate = gate_new(workers)) != NULL &&
-           changes_init(server) && (server->tracking = tracking_new(server)) != NULL &&
-           (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
-           (server->registry = clients_new()) != NULL && make_workers(server, workers) &&
-           open_signals(server) && listeners_open(server, err, err_len);
+           changes_init(server) && watches_init(server) &&
+           (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
+           (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
+           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -246,6 +247,7 @@ void server_free(struct server **server)
     monitors_free(&s->monitors);
     changes_free(s);
     pthread_mutex_destroy(&s->pause.lock);
+    watches_free(s);
     pthread_mutex_destroy(&s->options_lock);
     pthread_mutex_destroy(&s->errors.lock);
     pthread_mutex_destroy(&s->baseline.lock);
@@ -410,17 +412,22 @@ static void sample_rates(struct server *server, instant now)
 
 /* ---- what is done now and then ---- */
 
-static void flush_now(struct server *server)
+/* Database 0, which is all that memcached clients know of. */
+static void flush_now(struct server *server, instant now)
 {
-    store_flush(server->store);
-    changes_flushed(server, NULL, CHANGES_ALL_DATABASES);
+    uint8_t db = server_db(server, 0);
+
+    store_flush_db(server->store, db, now);
+    changes_flushed(server, NULL, db);
 }
 
 void server_flush_at(struct server *server, instant when)
 {
-    if (when.ms <= clock_now().ms) {
+    instant now = clock_now();
+
+    if (when.ms <= now.ms) {
         atomic_store_explicit(&server->flush_at_ms, 0, memory_order_relaxed);
-        flush_now(server);
+        flush_now(server, now);
         return;
     }
     atomic_store_explicit(&server->flush_at_ms, when.ms, memory_order_relaxed);
@@ -432,8 +439,11 @@ static void flush_if_due(struct server *server, instant now)
 
     if (when == 0 || now.ms < when)
         return;
-    if (atomic_compare_exchange_strong(&server->flush_at_ms, &when, 0))
-        flush_now(server);
+    if (!atomic_compare_exchange_strong(&server->flush_at_ms, &when, 0))
+        return;
+    (void)gate_enter(server->gate, 0); /* or SWAPDB could change what is database 0 meanwhile */
+    flush_now(server, now);
+    gate_leave(server->gate, 0);
 }
 
 void server_tick(struct server *server, instant now)

@@ -19,6 +19,7 @@ struct changes;
 struct pubsub;
 struct tracking;
 struct monitors;
+struct watches;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -73,6 +74,7 @@ struct server {
     struct store *store;
     struct gate *gate;
     struct changes *changes; /* who hears of changed keys; changes.h */
+    struct watches *watches; /* keys under WATCH; watch.h */
     _Atomic unsigned modes;  /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */
@@ -138,7 +140,7 @@ uint64_t server_rss(void);
 const char *server_apply_option(struct server *server, const char *name);
 /* Asks all workers to stop; returns at once. Any thread. */
 void server_stop(struct server *server);
-/* flush_all with a delay: drops everything at `when` (memcached); a later call replaces it. */
+/* flush_all with a delay: drops all of database 0 at `when` (memcached); a later call replaces it. */
 void server_flush_at(struct server *server, instant when);
 
 #endif

@@ -51,6 +51,7 @@ enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING };
 enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 
 struct push;
+struct transaction;
 
 struct session {
     uint64_t id;
@@ -79,6 +80,9 @@ struct session {
     _Atomic uint32_t subscriptions[3];  /* enum pubsub_kind */
     _Atomic int64_t redirect_shown;     /* of tracking: -1 none, 0 to itself */
     _Atomic bool waiting;               /* parked by its handler, so CLIENT UNBLOCK may end it */
+    struct transaction *transaction;    /* transaction.h; NULL until the first MULTI or WATCH */
+    _Atomic int32_t queued;             /* requests since MULTI; -1: not in one */
+    _Atomic size_t queued_bytes;        /* of them */
     uint64_t commands;
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };

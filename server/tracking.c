@@ -252,7 +252,8 @@ void tracking_before(struct exec *x, const struct command *command, const struct
 /* CLIENT CACHING is about the next command, or all of the next transaction. */
 void tracking_after(struct exec *x, const struct command *command)
 {
-    if (command->handler != cmd_client && !(x->session->modes & SESSION_MULTI) && x->session->push != NULL)
+    if (command->handler != cmd_client && !(x->session->modes & SESSION_MULTI) && !x->alone &&
+        x->session->push != NULL)
         x->session->push->tracking.caching = false;
 }
 

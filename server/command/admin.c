@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "server/changes.h"
 #include "server/check.h"
 #include "server/command/command.h"
 #include "server/glob.h"
@@ -235,38 +234,6 @@ void cmd_time(struct exec *x, struct request *rq)
     reply_text(x, text);
     snprintf(text, sizeof text, "%lld", (long long)us % 1000000);
     reply_text(x, text);
-}
-
-void cmd_dbsize(struct exec *x, struct request *rq)
-{
-    struct store_stats stats;
-
-    (void)rq;
-    store_stats(x->store, &stats);
-    reply_integer(x, (int64_t)stats.items);
-}
-
-/* Both words mean the same here: the items are gone at once, their memory soon. */
-static void flush(struct exec *x, struct request *rq)
-{
-    if (rq->argc > 2 ||
-        (rq->argc == 2 && !slice_is(rq->argv[1], "async") && !slice_is(rq->argv[1], "sync"))) {
-        reply_syntax_error(x);
-        return;
-    }
-    store_flush(x->store);
-    changes_flushed(x->server, x, CHANGES_ALL_DATABASES);
-    reply_ok(x);
-}
-
-void cmd_flushall(struct exec *x, struct request *rq)
-{
-    flush(x, rq);
-}
-
-void cmd_flushdb(struct exec *x, struct request *rq)
-{
-    flush(x, rq);
 }
 
 /* What to save before is the same to us: there is nothing to save to. */

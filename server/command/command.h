@@ -27,6 +27,8 @@ enum command_flags {
     CMD_EXCLUSIVE = 1 << 14,     /* runs while no other worker does; see gate.h; ours alone */
     CMD_IN_SUBSCRIBED = 1 << 15, /* a RESP2 client may send it while subscribed; ours alone */
     CMD_SKIP_MONITOR = 1 << 16,
+    CMD_FAMILY =
+        1 << 20, /* with a second word, its handler is command_family_run() and no more; ours alone */
 };
 
 struct command {

@@ -6,8 +6,10 @@
 #include "server/clients.h"
 #include "server/command/client.h"
 #include "server/command/command.h"
+#include "server/command/databases.h"
 #include "server/push.h"
 #include "server/server.h"
+#include "server/transaction.h"
 #include "server/worker.h"
 
 /* Names go into one line with blanks between the fields. */
@@ -179,20 +181,6 @@ void cmd_echo(struct exec *x, struct request *rq)
     reply_bulk(x, rq->argv[1]);
 }
 
-void cmd_select(struct exec *x, struct request *rq)
-{
-    int64_t db;
-
-    if (!slice_to_i64(rq->argv[1], &db))
-        reply_not_integer(x);
-    else if (db < INT32_MIN || db > INT32_MAX)
-        reply_error(x, "ERR value is out of range, value must between %d and %d", INT32_MIN, INT32_MAX);
-    else if (db < 0 || db >= x->options->databases)
-        reply_error(x, "ERR DB index is out of range");
-    else
-        reply_ok(x);
-}
-
 void cmd_quit(struct exec *x, struct request *rq)
 {
     (void)rq;
@@ -212,6 +200,8 @@ void cmd_reset(struct exec *x, struct request *rq)
     set_protocol(x, 2);
     s->replies = REPLY_ON;
     s->authenticated = !server_password_set(x->server);
+    transaction_end(x->server, s);
+    select_database(x, 0);
     reply_simple(x, "RESET");
 }
 

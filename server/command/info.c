@@ -289,9 +289,13 @@ static void info_cluster(struct info *info)
 
 static void info_keyspace(struct info *info)
 {
-    if (info->store.items > 0)
-        line(info, "db0:keys=%llu,expires=%llu,avg_ttl=0", (unsigned long long)info->store.items,
-             (unsigned long long)info->store.items_expiring);
+    for (int db = 0; db < info->server->options.databases && info->store.items > 0; db++) {
+        struct store_db_count count = store_db_count(info->server->store, server_db(info->server, db));
+
+        if (count.items > 0)
+            line(info, "db%d:keys=%llu,expires=%llu,avg_ttl=0", db, (unsigned long long)count.items,
+                 (unsigned long long)count.expiring);
+    }
 }
 
 static const struct section {

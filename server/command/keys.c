@@ -239,7 +239,7 @@ static void list_key(void *arg, const struct scan_item *item)
 {
     struct listing *list = arg;
 
-    if (list->no_type || !state_shows(item->state) ||
+    if (item->db != list->x->db || list->no_type || !state_shows(item->state) ||
         (!list->any_name && !glob_matches(list->pattern, item->key)))
         return;
     reply_bulk(list->x, item->key);
@@ -276,6 +276,57 @@ void cmd_keys(struct exec *x, struct request *rq)
     walk(&list, 0, SIZE_MAX);
     reply_array_close(x, mark, list.listed);
 }
+
+/* ---- RANDOMKEY ---- */
+
+struct draw {
+    const struct exec *x;
+    uint64_t dice;
+    size_t seen;
+    struct out name; /* of the one drawn so far */
+};
+
+/* Each of n keys stays with a chance of 1/n. */
+static void draw_key(void *arg, const struct scan_item *item)
+{
+    struct draw *draw = arg;
+
+    if (item->db != draw->x->db || !state_shows(item->state))
+        return;
+    draw->dice = draw->dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    if ((draw->dice >> 33) % ++draw->seen != 0)
+        return;
+    out_clear(&draw->name, SIZE_MAX);
+    out_append(&draw->name, item->key.data, item->key.len);
+}
+
+/* From a random place to the first bucket with a key of this database. Where
+ * others hold nearly everything that can be far: as far as KEYS goes at worst. */
+void cmd_randomkey(struct exec *x, struct request *rq)
+{
+    struct draw draw = {.x = x, .dice = (uint64_t)clock_ticks_ns()};
+    uint64_t cursor;
+
+    (void)rq;
+    draw.dice = draw.dice * UINT64_C(6364136223846793005) ^ (uintptr_t)x;
+    draw.dice ^= draw.dice >> 29;
+    cursor = store_scan_anywhere(x->store, draw.dice * UINT64_C(0x9e3779b97f4a7c15));
+    if (store_db_count(x->store, x->db).items > 0) {
+        do {
+            cursor = store_scan(x->store, cursor, 1, x->now, draw_key, &draw);
+        } while (cursor != 0 && draw.seen == 0);
+        while (draw.seen == 0 && (cursor = store_scan(x->store, cursor, 1, x->now, draw_key, &draw)) != 0)
+            ;
+    }
+    if (draw.seen > 0)
+        reply_bulk(x, (struct slice){draw.name.data, draw.name.len});
+    else
+        reply_null(x);
+    x->out->failed |= draw.name.failed;
+    out_free(&draw.name);
+}
+
+/* ---- SCAN ---- */
 
 /* As lenient as redis, which hands the word to strtoul: a sign, leading zeros
  * and an empty word pass. */

@@ -172,6 +172,17 @@ static void reply_stored(struct exec *x, enum store_status status)
         reply_store_refused(x, status);
 }
 
+/* From inside an edit. A large value is pinned: copying it would hold the shard's lock for long. */
+static void reply_edited(struct exec *x, const struct store_edit *edit)
+{
+    if (edit->blob == NULL) {
+        reply_bulk(x, edit->value);
+        return;
+    }
+    blob_pin(edit->blob);
+    reply_bulk_blob(x, edit->blob, edit->value);
+}
+
 static bool condition_holds(const struct value_options *options, const struct store_edit *edit)
 {
     switch (options->when) {
@@ -190,7 +201,7 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
                           const struct value_options *options, instant expires)
 {
     struct store_value item = {.head = value, .expires = expires, .backing = x->backing};
-    size_t mark = out_mark(x->out);
+    size_t mark = out_mark(x->out), pins = x->out->pins_len;
     enum store_status status = STORE_OK;
     struct store_edit edit;
     bool holds;
@@ -198,7 +209,7 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     if (options->get) {
         if (edit_shows(&edit))
-            reply_bulk(x, edit.value);
+            reply_edited(x, &edit);
         else
             reply_null(x);
         count_lookup(x, edit_shows(&edit), edit.expired);
@@ -212,7 +223,7 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
     store_edit_end(&edit);
 
     if (status != STORE_OK) {
-        out_rollback(x->out, mark);
+        out_cut(x->out, mark, pins);
         reply_store_refused(x, status);
     } else if (options->get) {
         return;
@@ -320,7 +331,7 @@ void cmd_getdel(struct exec *x, struct request *rq)
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
     count_lookup(x, edit_shows(&edit), edit.expired);
     if (edit_shows(&edit)) {
-        reply_bulk(x, edit.value);
+        reply_edited(x, &edit);
         store_edit_drop(&edit);
     } else {
         reply_null(x);
@@ -328,11 +339,25 @@ void cmd_getdel(struct exec *x, struct request *rq)
     store_edit_end(&edit);
 }
 
+void cmd_delifeq(struct exec *x, struct request *rq)
+{
+    struct key key = exec_key(x, rq, 1);
+    struct store_edit edit;
+    bool equal;
+
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    equal = edit_shows(&edit) && slice_equals(edit.value, rq->argv[2]);
+    if (equal)
+        store_edit_drop(&edit);
+    store_edit_end(&edit);
+    reply_integer(x, equal);
+}
+
 /* Answers the value and gives the item the expiry that `options` ask for. A
  * missing key is answered before a senseless expiry is: redis's order. */
 static void get_and_expire(struct exec *x, struct store_edit *edit, const struct value_options *options)
 {
-    size_t mark = out_mark(x->out);
+    size_t mark = out_mark(x->out), pins = x->out->pins_len;
     instant expires = {0};
     enum store_status status;
 
@@ -345,10 +370,10 @@ static void get_and_expire(struct exec *x, struct store_edit *edit, const struct
         !read_expiry(x, "getex", options->moment, form_of(options->ttl), &expires))
         return;
     store_edit_touch(edit);
-    reply_bulk(x, edit->value);
+    reply_edited(x, edit);
     status = store_edit_expire(edit, expires);
     if (status != STORE_OK) {
-        out_rollback(x->out, mark);
+        out_cut(x->out, mark, pins);
         reply_store_refused(x, status);
     }
 }

@@ -133,10 +133,10 @@ static void reply_help(struct exec *x, const struct command_family *family)
 static void run_help(struct exec *x, struct request *rq, const struct command_family *family)
 {
     session_doing(x->session, family->help_name);
-    if (rq->argc == 2)
-        reply_help(x, family);
-    else
+    if (rq->argc != 2)
         reply_wrong_arity(x, family->help_name);
+    else if (!x->checking)
+        reply_help(x, family);
 }
 
 void command_family_run(struct exec *x, struct request *rq, const struct command_family *family)
@@ -147,10 +147,10 @@ void command_family_run(struct exec *x, struct request *rq, const struct command
         if (!slice_is(verb, sub->name))
             continue;
         session_doing(x->session, sub->full_name);
-        if (command_arity_ok(sub->arity, rq->argc))
-            sub->handler(x, rq);
-        else
+        if (!command_arity_ok(sub->arity, rq->argc))
             reply_wrong_arity(x, sub->full_name);
+        else if (!x->checking)
+            sub->handler(x, rq);
         return;
     }
     if (slice_is(verb, "help"))

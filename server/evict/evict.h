@@ -99,6 +99,8 @@ struct evict_type {
     /* Calls visit for every resident of a linked policy, coldest first. NULL
      * otherwise. Used to hand residents to the next policy on a switch. */
     void (*each_cold_first)(struct evict_policy *p, void (*visit)(void *arg, evict_id id), void *arg);
+    /* How often it was used lately, for people to read. Only lfu knows; NULL otherwise. */
+    unsigned (*frequency)(const struct evict_policy *p, evict_id id);
     /* Heap bytes it holds: ghosts, sketches, heaps. Counts against maxmemory. */
     size_t (*bytes)(const struct evict_policy *p);
     /* CHECKs its invariants; walks everything. */

@@ -166,6 +166,7 @@ const struct evict_type evict_lfu = {
     .victim = lfu_victim,
     .gone = lfu_gone,
     .resized = lfu_resized,
+    .frequency = count_of,
     .moved = lfu_moved,
     .set_capacity = lfu_set_capacity,
     .each_cold_first = lfu_each_cold_first,

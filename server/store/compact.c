@@ -159,6 +159,7 @@ static uint32_t work(struct shard *s)
         if (item_has_expiry(&f.shape) && !is_before(s->now, shard_expires(s, &f))) {
             s->stats.expired++;
             shard_drop(s, &f, EVICT_REMOVED);
+            shard_tell_of(s, &f, CHANGE_EXPIRED);
             continue;
         }
         item_ref to = target_append(s, &f);

@@ -30,6 +30,7 @@ static void show(struct store_edit *e, const struct found *f)
     e->found = f->ref != 0;
     e->fetched = false;
     e->value = (struct slice){NULL, 0};
+    e->blob = NULL;
     e->flags = 0;
     e->expires = (instant){0};
     e->cas = 0;
@@ -42,6 +43,7 @@ static void show(struct store_edit *e, const struct found *f)
     if (word0_flags(f->shape.word0) & ITEM_BLOB) {
         struct item_blob b = item_blob_of(f);
         e->value = (struct slice){b.data, b.len};
+        e->blob = b.blob;
     }
     e->flags = item_client_flags(f->item, &f->shape);
     e->expires = shard_expires(e->shard, f);
@@ -531,4 +533,14 @@ void store_edit_touch(struct store_edit *e)
     bucket_hit(index_bucket(&e->shard->index, f.place.id), slot_of(f.place.id));
     if (e->shard->type != NULL && e->shard->type->touched != NULL && shard_tracks(e->shard, &f.shape))
         e->shard->type->touched(e->shard->policy, f.place.id);
+}
+
+unsigned store_edit_frequency(struct store_edit *e)
+{
+    struct shard *s = e->shard;
+    struct found f = find_for(e);
+
+    if (f.ref == 0 || s->type == NULL || s->type->frequency == NULL || !shard_tracks(s, &f.shape))
+        return 0;
+    return s->type->frequency(s->policy, f.place.id);
 }

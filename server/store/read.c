@@ -144,8 +144,8 @@ static enum peek_status peek_blob(struct shard *s, const struct key *key, instan
     return status;
 }
 
-enum peek_status store_peek(struct store *store, struct store_local *local, const struct key *key,
-                            instant now, bool count_hit, struct store_peek *peek)
+static enum peek_status peek_at(struct store *store, struct store_local *local, const struct key *key,
+                                instant now, bool count_hit, bool wants_value, struct store_peek *peek)
 {
     struct shard *s = shard_of(store, key->hash);
     const struct index *ix = &s->index;
@@ -197,12 +197,30 @@ enum peek_status store_peek(struct store *store, struct store_local *local, cons
         }
         if (__builtin_expect((word0_flags(shape_of_item->word0) & ITEM_BLOB) == 0, 1))
             return PEEK_HIT;
+        if (!wants_value) {
+            struct item_blob b;
+            racy_read(&b, peek->value, sizeof b);
+            peek->len = (uint32_t)b.len;
+            return PEEK_HIT;
+        }
         if (!unchanged(ix, home, version, peek->seen_generation))
             continue;
         enum peek_status status = peek_blob(s, key, now, peek);
         if (status != PEEK_HIT)
             return status;
     }
+}
+
+enum peek_status store_peek(struct store *store, struct store_local *local, const struct key *key,
+                            instant now, bool count_hit, struct store_peek *peek)
+{
+    return peek_at(store, local, key, now, count_hit, true, peek);
+}
+
+enum peek_status store_look(struct store *store, struct store_local *local, const struct key *key,
+                            instant now, bool count_hit, struct store_peek *peek)
+{
+    return peek_at(store, local, key, now, count_hit, false, peek);
 }
 
 bool store_peek_ok(const struct store_peek *peek)

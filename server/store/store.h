@@ -120,6 +120,10 @@ struct store_peek {
 /* `count_hit` false leaves no trace for the policy (meta u flag, EXISTS, TTL). */
 enum peek_status store_peek(struct store *store, struct store_local *local, const struct key *key,
                             instant now, bool count_hit, struct store_peek *peek);
+/* The same for whoever does not want the value, which is not to be read: never
+ * PEEK_BLOB, and never a lock. `len` is the value's. */
+enum peek_status store_look(struct store *store, struct store_local *local, const struct key *key,
+                            instant now, bool count_hit, struct store_peek *peek);
 /* True: everything read since the peek was one consistent item. Call once, after copying. */
 bool store_peek_ok(const struct store_peek *peek);
 
@@ -151,6 +155,7 @@ struct store_edit {
     bool expired; /* not found, but only because it was out of time */
     bool fetched; /* it had been hit since it was stored */
     struct slice value;
+    struct blob *blob; /* holds a large value, so that it can be pinned instead of copied; else NULL */
     uint32_t flags;
     instant expires;
     uint64_t cas; /* 0: none yet */
@@ -183,6 +188,8 @@ enum store_status store_edit_state(struct store_edit *edit, uint8_t state);
 uint64_t store_edit_cas(struct store_edit *edit);
 /* Tells the policy that the item was used. */
 void store_edit_touch(struct store_edit *edit);
+/* How often it was used lately, as far as the policy counts that; 0 when it does not. */
+unsigned store_edit_frequency(struct store_edit *edit);
 void store_edit_end(struct store_edit *edit);
 
 /* ---- the whole store ---- */

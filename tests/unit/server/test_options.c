@@ -172,7 +172,7 @@ static void bad_values_are_refused_and_change_nothing(void **state)
     expect_refused("port", "63x", "argument couldn't be parsed into an integer");
     expect_refused("port", " 1", "argument couldn't be parsed into an integer");
     expect_refused("hz", "0", "argument must be between 1 and 500 inclusive");
-    expect_refused("databases", "16", "argument can only be 1");
+    expect_refused("databases", "257", "argument must be between 1 and 256 inclusive");
     expect_refused("unixsocketperm", "789", "argument couldn't be parsed as an octal number");
     expect_refused("unixsocketperm", "-7", "argument couldn't be parsed as an octal number");
     expect_refused("unixsocketperm", "1000", "argument must be between 0 and 777 inclusive");
