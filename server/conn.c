@@ -115,6 +115,8 @@ static void leave_worker(struct conn *c)
 {
     struct worker *w = c->worker;
 
+    if (w->exec.session == &c->session)
+        w->exec.session = NULL;
     unpark(c);
     untouch(c);
     push_leave(w, &c->session);
@@ -156,6 +158,8 @@ static void listen_as_needed(struct conn *c)
 
     if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
         events |= LOOP_READ;
+    if (c->session.parked == PARK_WAITING) /* who has hung up is not waited for; nothing is read that would tell */
+        events |= LOOP_HANGUP;
     listen_to(c, events);
 }
 

@@ -43,6 +43,8 @@ static bool control(struct loop *loop, int verb, int fd, unsigned events, struct
         event.events |= EPOLLIN;
     if (events & LOOP_WRITE)
         event.events |= EPOLLOUT;
+    if (events & LOOP_HANGUP)
+        event.events |= EPOLLRDHUP;
     return epoll_ctl(loop->fd, verb, fd, &event) == 0;
 }
 
@@ -80,7 +82,7 @@ void loop_run(struct loop *loop, int n)
             events |= LOOP_READ;
         if (found & EPOLLOUT)
             events |= LOOP_WRITE;
-        if (found & (EPOLLERR | EPOLLHUP))
+        if (found & (EPOLLERR | EPOLLHUP | EPOLLRDHUP))
             events |= LOOP_BROKEN;
         source->ready(source, events);
     }

@@ -64,6 +64,20 @@ has_line()
     is 0 info blocked_clients
 }
 
+@test "who hangs up while it waits is let go" {
+    start_node
+    printf 'WAIT 1 0\r\n' | nc -N -w 10 127.0.0.1 "$PORT" 3>&- &
+    STARTED+=("$!")
+    eventually is 0 info blocked_clients
+    eventually is 1 info connected_clients
+    exec 4<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'WAIT 1 0\r\n' >&4
+    eventually is 1 info blocked_clients
+    exec 4>&-
+    eventually is 0 info blocked_clients
+    is 1 info connected_clients
+}
+
 @test "subscriptions are limited, and counted when they are too many" {
     start_node --pubsub-max-subscriptions 3
     is 3 subscribed_of a b c d e
