@@ -158,7 +158,8 @@ static void listen_as_needed(struct conn *c)
 
     if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
         events |= LOOP_READ;
-    if (c->session.parked == PARK_WAITING) /* who has hung up is not waited for; nothing is read that would tell */
+    /* Who has hung up is not waited for, and nothing is read that would tell. */
+    if (c->session.parked == PARK_WAITING)
         events |= LOOP_HANGUP;
     listen_to(c, events);
 }

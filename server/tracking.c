@@ -312,11 +312,10 @@ static void forget_all(struct tracking *t)
 {
     for (unsigned i = 0; i < STRIPES; i++) {
         struct stripe *s = &t->stripes[i];
-        struct tracked *key, *next;
+        struct tracked *key;
 
         pthread_mutex_lock(&s->lock);
-        HASH_ITER(hh, s->keys, key, next)
-        {
+        while ((key = s->keys) != NULL) {
             take_out(t, s, key);
             tracked_free(key);
         }
