@@ -252,10 +252,10 @@ static bool flush_turn(struct conn *c)
     struct out *out = &c->worker->out;
     size_t pending = out_pending(&c->pending);
 
-    if (out->failed)
+    if (out->failed || (pending == 0 && !send_out(c, out))) {
+        out_clear(out, WORKER_OUT_KEPT); /* the next connection of this worker begins with nothing */
         return false;
-    if (pending == 0 && !send_out(c, out))
-        return false;
+    }
     if (out_pending(out) > 0)
         out_move(&c->pending, out);
     else

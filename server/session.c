@@ -36,8 +36,12 @@ bool session_set_text(char **field, const uint8_t *text, size_t len)
 {
     char *copy = NULL;
 
-    if (len > 0 && (copy = strndup((const char *)text, len)) == NULL)
-        return false;
+    if (len > 0) {
+        if ((copy = malloc(len + 1)) == NULL)
+            return false;
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+    }
     free(*field);
     *field = copy;
     return true;

@@ -205,10 +205,11 @@ void watch_end(struct server *server, struct watch_list *list)
     atomic_store_explicit(&list->changed, false, memory_order_relaxed);
 }
 
-/* Finds a watched name under this number of the store, without a lock. */
-static bool look(struct exec *x, uint8_t db, const struct watch *w, struct store_peek *peek)
+/* Finds a name under this number of the store. May wait for the shard's lock, so
+ * never under the table's. */
+static bool look(struct exec *x, uint8_t db, struct slice name, struct store_peek *peek)
 {
-    struct key key = store_key_in(x->store, db, (struct slice){w->name, w->len});
+    struct key key = store_key_in(x->store, db, name);
     enum peek_status status;
 
     do {
@@ -222,7 +223,7 @@ static bool has_expired(struct exec *x, const struct watch *w)
 {
     struct store_peek peek;
 
-    return w->present && !look(x, w->db, w, &peek) && peek.expired;
+    return w->present && !look(x, w->db, (struct slice){w->name, w->len}, &peek) && peek.expired;
 }
 
 bool watch_is_broken(struct exec *x, struct watch_list *list)
@@ -290,23 +291,52 @@ static struct watch *take_out(struct watches *t, uint8_t a, uint8_t b)
     return taken;
 }
 
-/* A session watches a name in its own database, which will have the other number. */
+/* A watched name that may be there in the database that is about to be its session's. */
+struct suspect {
+    struct suspect *next;
+    uint8_t db;
+    size_t len;
+    uint8_t name[];
+};
+
+static bool suspect(struct suspect **list, const struct watch *w)
+{
+    struct suspect *s = malloc(sizeof *s + w->len);
+
+    if (s == NULL)
+        return false;
+    *s = (struct suspect){.next = *list, .db = w->db, .len = w->len};
+    memcpy(s->name, w->name, w->len);
+    *list = s;
+    return true;
+}
+
+/* A session watches a name in its own database, which will have the other
+ * number: first all go over to that, then those are looked for that were not
+ * there under the old one. Nobody watches or writes meanwhile. */
 void watch_swapped(struct exec *x, uint8_t a, uint8_t b)
 {
     struct watches *t = x->server->watches;
+    struct suspect *suspects = NULL, *after;
     struct store_peek peek;
     struct watch *next;
 
     pthread_mutex_lock(&t->lock);
     for (struct watch *w = take_out(t, a, b); w != NULL; w = next) {
-        uint8_t other = w->db == a ? b : a;
-
         next = w->next;
-        if (w->present || look(x, other, w, &peek))
-            break_list(w->list);
-        w->db = other;
-        w->hash = store_key_in(x->store, other, (struct slice){w->name, w->len}).hash;
+        w->db = w->db == a ? b : a;
+        w->hash = store_key_in(x->store, w->db, (struct slice){w->name, w->len}).hash;
         link_watch(t, w);
+        if (w->present || !suspect(&suspects, w))
+            break_list(w->list);
     }
     pthread_mutex_unlock(&t->lock);
+    for (struct suspect *s = suspects; s != NULL; s = after) {
+        struct slice name = {s->name, s->len};
+
+        after = s->next;
+        if (look(x, s->db, name, &peek))
+            watch_changed(x->server, s->db, name);
+        free(s);
+    }
 }

@@ -226,6 +226,11 @@ static void info_stats(struct info *info)
     number(info, "too_large", c->too_large);
     number(info, "protocol_errors", c->protocol_errors);
     number(info, "auth_failures", c->auth_failures);
+    number(info, "transactions_executed", c->transactions_executed);
+    number(info, "transactions_conflicted", c->transactions_conflicted);
+    number(info, "transactions_aborted", c->transactions_aborted);
+    number(info, "multi_limit_refused", c->multi_limit_refused);
+    number(info, "watch_limit_refused", c->watch_limit_refused);
     number(info, "items_relocated", s->relocated);
     number(info, "segments_compacted", s->segments_compacted);
     zeroes(info, none);

@@ -9,7 +9,7 @@
  * Commands of several keys are not isolated: between two keys of an MSET,
  * MGET or DEL another client may read or write. Locking many shards at once
  * would make every such command wait for the slowest, which no cache user has
- * asked for; a MULTI that needs it can bring its own lock order. */
+ * asked for. Who needs it says MULTI, and pays for it with everybody's time. */
 #include "server/command/command.h"
 #include "server/command/arguments.h"
 
