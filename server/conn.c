@@ -440,8 +440,10 @@ static bool work(struct conn *c, const struct window *window)
         used += in.consumed;
         in.data += in.consumed;
         in.len -= in.consumed;
-        if (!flush_turn(c))
+        if (!flush_turn(c)) {
+            c->session.parked = PARK_NOT; /* it was not yet counted */
             return false;
+        }
     } while (status == DISPATCH_FULL && !c->paused);
 
     if (status == DISPATCH_PARKED)
