@@ -119,6 +119,8 @@ static void leave_worker(struct conn *c)
 {
     struct worker *w = c->worker;
 
+    if (w->exec.session == &c->session)
+        w->exec.session = NULL;
     unpark(c);
     untouch(c);
     push_leave(w, &c->session);
@@ -160,6 +162,9 @@ static void listen_as_needed(struct conn *c)
 
     if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
         events |= LOOP_READ;
+    /* Who has hung up is not waited for, and nothing is read that would tell. */
+    if (c->session.parked == PARK_WAITING)
+        events |= LOOP_HANGUP;
     listen_to(c, events);
 }
 
@@ -439,8 +444,10 @@ static bool work(struct conn *c, const struct window *window)
         used += in.consumed;
         in.data += in.consumed;
         in.len -= in.consumed;
-        if (!flush_turn(c))
+        if (!flush_turn(c)) {
+            c->session.parked = PARK_NOT; /* it was not yet counted */
             return false;
+        }
     } while (status == DISPATCH_FULL && !c->paused && c->session.producer == NULL);
     if (c->session.producer != NULL)
         c->paused = true; /* the next piece in the next turn: others wait, too */

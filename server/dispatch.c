@@ -421,19 +421,9 @@ static bool is_allowed(struct exec *x, const struct command *command, unsigned m
     return true;
 }
 
-/* The session or the server is in a mode where a request is more than its handler. */
-static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
+/* Executed, with all who want to know about it. */
+static void run_observed(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
 {
-    if (!is_allowed(x, command, modes))
-        return;
-    if ((modes & SERVER_PAUSED) && !x->alone && pause_holds(x, command)) {
-        x->session->parked = PARK_PAUSED;
-        return;
-    }
-    if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
-        transaction_queue(x, command, rq);
-        return;
-    }
     if (modes & SESSION_TRACKING)
         tracking_before(x, command, rq);
     x->no_touch = (modes & SESSION_NO_TOUCH) != 0;
@@ -447,6 +437,22 @@ static void run_specially(struct exec *x, const struct command *command, struct 
         monitor_feed(x, command, rq);
 }
 
+/* The session or the server is in a mode where a request is more than its handler. */
+static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
+{
+    if (!is_allowed(x, command, modes))
+        return;
+    if ((modes & SERVER_PAUSED) && pause_holds(x, command)) {
+        x->session->parked = PARK_PAUSED;
+        return;
+    }
+    if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
+        transaction_queue(x, command, rq);
+        return;
+    }
+    run_observed(x, command, rq, modes);
+}
+
 void dispatch_execute(struct exec *x, const struct command *command, struct request *rq)
 {
     unsigned modes = x->session->modes | atomic_load_explicit(&x->server->modes, memory_order_relaxed);
@@ -454,7 +460,7 @@ void dispatch_execute(struct exec *x, const struct command *command, struct requ
     x->db = server_db(x->server, x->session->db);
     session_doing(x->session, command->name);
     if (modes != 0)
-        run_specially(x, command, rq, modes);
+        run_observed(x, command, rq, modes);
     else
         call(x, command, rq);
 }

@@ -13,7 +13,8 @@ struct loop;
 enum loop_event {
     LOOP_READ = 1,
     LOOP_WRITE = 2,
-    LOOP_BROKEN = 4 /* never asked for, always told: the other end is gone */
+    LOOP_BROKEN = 4, /* never asked for, always told: the other end is gone */
+    LOOP_HANGUP = 8  /* asked for only: the other end will send no more; told as LOOP_BROKEN */
 };
 
 /* Sources are told in groups. Those that have a prepare, and are readable and

@@ -43,6 +43,8 @@ static bool control(struct loop *loop, int verb, int fd, unsigned events, struct
         event.events |= EPOLLIN;
     if (events & LOOP_WRITE)
         event.events |= EPOLLOUT;
+    if (events & LOOP_HANGUP)
+        event.events |= EPOLLRDHUP;
     return epoll_ctl(loop->fd, verb, fd, &event) == 0;
 }
 
@@ -77,7 +79,7 @@ static unsigned events_of(const struct epoll_event *found)
         events |= LOOP_READ;
     if (found->events & EPOLLOUT)
         events |= LOOP_WRITE;
-    if (found->events & (EPOLLERR | EPOLLHUP))
+    if (found->events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP))
         events |= LOOP_BROKEN;
     return events;
 }

@@ -35,22 +35,27 @@ void monitors_free(struct monitors **monitors)
     *monitors = NULL;
 }
 
+static bool make_room(struct monitors *m)
+{
+    size_t cap = m->cap > 0 ? 2 * m->cap : 4;
+    post_address *who;
+
+    if (m->len < m->cap)
+        return true;
+    if ((who = realloc(m->who, cap * sizeof *who)) == NULL)
+        return false;
+    m->who = who;
+    m->cap = cap;
+    return true;
+}
+
 bool monitor_start(struct server *server, struct session *session)
 {
     struct monitors *m = server->monitors;
-    bool room = true;
+    bool room;
 
     pthread_mutex_lock(&m->lock);
-    if (m->len == m->cap) {
-        size_t cap = m->cap > 0 ? 2 * m->cap : 4;
-        post_address *who = realloc(m->who, cap * sizeof *who);
-
-        if ((room = who != NULL)) {
-            m->who = who;
-            m->cap = cap;
-        }
-    }
-    if (room) {
+    if ((room = make_room(m))) {
         m->who[m->len++] = address_of(session);
         session->modes |= SESSION_MONITOR;
         session_show(session, SHOWN_MONITOR, true);

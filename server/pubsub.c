@@ -253,18 +253,14 @@ void pubsub_unsubscribe(struct server *server, struct push *push, enum pubsub_ki
     pthread_rwlock_unlock(&p->lock);
 }
 
-bool pubsub_unsubscribe_any(struct server *server, struct push *push, enum pubsub_kind kind,
-                            struct slice *name)
+bool pubsub_unsubscribe_any(struct server *server, struct push *push, enum pubsub_kind kind, struct out *name)
 {
     struct subscription *sub = push->subscriptions[kind];
-    uint8_t *copy;
 
     if (sub == NULL)
         return false;
     pthread_rwlock_wrlock(&server->pubsub->lock);
-    if ((copy = malloc(sub->topic->name_len + 1)) != NULL)
-        memcpy(copy, sub->topic->name, sub->topic->name_len);
-    *name = (struct slice){copy, copy != NULL ? sub->topic->name_len : 0};
+    out_append(name, sub->topic->name, sub->topic->name_len);
     unsubscribe(server->pubsub, push, sub);
     pthread_rwlock_unlock(&server->pubsub->lock);
     return true;

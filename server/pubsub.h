@@ -23,10 +23,9 @@ void pubsub_free(struct pubsub **pubsub);
 /* The client of x hears of `name` from now on; once, however often it asks. False: there are too many. */
 bool pubsub_subscribe(struct exec *x, struct push *push, enum pubsub_kind kind, struct slice name);
 void pubsub_unsubscribe(struct server *server, struct push *push, enum pubsub_kind kind, struct slice name);
-/* Cancels one subscription of that kind, whichever, and tells its name (which the caller frees). False: none
- * is left. */
+/* Cancels one subscription of that kind, whichever, and appends its name. False: none is left. */
 bool pubsub_unsubscribe_any(struct server *server, struct push *push, enum pubsub_kind kind,
-                            struct slice *name);
+                            struct out *name);
 void pubsub_unsubscribe_all(struct server *server, struct push *push);
 
 /* To the subscribers of a channel (and of patterns that match it) or of a shard channel: how many. */

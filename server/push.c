@@ -223,12 +223,8 @@ static void tell_redirected(struct worker *w, uint64_t id, struct blob *body, po
 
 static void tell_all_trackers(struct worker *w)
 {
-    struct push *push, *next;
-
-    HASH_ITER(hh, w->pushes, push, next)
-    {
+    for (struct push *push = w->pushes; push != NULL; push = push->hh.next)
         tell_tracker(w, push, NULL);
-    }
 }
 
 static void hand_over(struct worker *w, const struct letter *l, uint64_t id)

@@ -84,16 +84,15 @@ size_t session_line(const struct session *s, instant now, char *line, size_t cap
     int n = snprintf(
         line, cap,
         "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=%u psub=%u ssub=%u "
-        "multi=%d qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=0 oll=%d omem=%zu tot-mem=%zu "
-        "events=%s cmd=%s user=default redir=%lld resp=%d lib-name=%s lib-ver=%s%s\n",
+        "multi=%d qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=0 oll=%d omem=%zu "
+        "tot-mem=%zu events=%s cmd=%s user=default redir=%lld resp=%d lib-name=%s lib-ver=%s%s\n",
         (unsigned long long)s->id, s->address, s->local_address, s->fd, or_nothing(s->name),
         (long long)since(now, s->created).ms / 1000,
         (long long)since(now, (instant){LOOK(last_active_ms)}).ms / 1000, flags, s->db,
         LOOK(subscriptions[0]), LOOK(subscriptions[1]), LOOK(subscriptions[2]), queued, LOOK(input_bytes),
         queued_bytes, out > 0, out, LOOK(input_bytes) + queued_bytes + out, out > 0 ? "rw" : "r",
-        command != NULL ? command : "NULL", (long long)LOOK(redirect_shown), s->resp,
-        or_nothing(s->lib_name), or_nothing(s->lib_version),
-        s->dialect == DIALECT_MEMCACHE ? " dialect=memcached" : "");
+        command != NULL ? command : "NULL", (long long)LOOK(redirect_shown), s->resp, or_nothing(s->lib_name),
+        or_nothing(s->lib_version), s->dialect == DIALECT_MEMCACHE ? " dialect=memcached" : "");
 
     if (n < 0)
         return 0;

@@ -31,7 +31,6 @@ enum server_mode {
     SERVER_PAUSED = 1 << 17,    /* CLIENT PAUSE */
 };
 
-struct transaction;
 /* What CLIENT LIST shows as flags, in this order; "N" when there is nothing. */
 enum session_shown {
     SHOWN_MONITOR = 1 << 0,         /* O */
@@ -52,6 +51,7 @@ enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING };
 enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 
 struct push;
+struct transaction;
 struct exec;
 
 /* A reply too long to be made at once: conn asks for the next piece whenever

@@ -252,7 +252,8 @@ void tracking_before(struct exec *x, const struct command *command, const struct
 /* CLIENT CACHING is about the next command, or all of the next transaction. */
 void tracking_after(struct exec *x, const struct command *command)
 {
-    if (command->handler != cmd_client && !(x->session->modes & SESSION_MULTI) && x->session->push != NULL)
+    if (command->handler != cmd_client && !(x->session->modes & SESSION_MULTI) && !x->alone &&
+        x->session->push != NULL)
         x->session->push->tracking.caching = false;
 }
 
@@ -311,11 +312,10 @@ static void forget_all(struct tracking *t)
 {
     for (unsigned i = 0; i < STRIPES; i++) {
         struct stripe *s = &t->stripes[i];
-        struct tracked *key, *next;
+        struct tracked *key;
 
         pthread_mutex_lock(&s->lock);
-        HASH_ITER(hh, s->keys, key, next)
-        {
+        while ((key = s->keys) != NULL) {
             take_out(t, s, key);
             tracked_free(key);
         }

@@ -28,7 +28,7 @@ enum command_flags {
     CMD_IN_SUBSCRIBED = 1 << 15, /* a RESP2 client may send it while subscribed; ours alone */
     CMD_SKIP_MONITOR = 1 << 16,
     CMD_FAMILY =
-        1 << 20, /* with a second word, its handler is command_family_run() and no more; ours alone */
+        1 << 20,         /* with a second word, its handler is command_family_run() and no more; ours alone */
     CMD_BRIEF = 1 << 24, /* not CMD_FAST to redis, but as cheap; see figures.h; ours alone */
 };
 

@@ -69,6 +69,8 @@ void cmd_swapdb(struct exec *x, struct request *rq)
             watch_swapped(x, was_a, was_b);
         databases[a] = was_b;
         databases[b] = was_a;
+        if (a != b)
+            changes_flushed(x->server, x, CHANGES_ALL_DATABASES); /* who tracks knows names only */
         reply_ok(x);
     }
 }

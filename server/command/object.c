@@ -133,8 +133,6 @@ void cmd_object(struct exec *x, struct request *rq)
     command_family_run(x, rq, &family);
 }
 
-/* ---- WAIT ---- */
-
 /* ---- DEBUG ---- */
 
 static void debug_sleep(struct exec *x, struct request *rq)

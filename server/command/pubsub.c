@@ -1,6 +1,4 @@
 /* pubsub.c - SUBSCRIBE and its kin, PUBLISH, PUBSUB, MONITOR. */
-#include <stdlib.h>
-
 #include "protocol/resp.h"
 #include "server/command/command.h"
 #include "server/monitor.h"
@@ -47,7 +45,7 @@ static void subscribe(struct exec *x, const struct request *rq, enum pubsub_kind
 
 static void unsubscribe_from_all(struct exec *x, struct push *push, enum pubsub_kind kind)
 {
-    struct slice name;
+    struct out name = {0};
 
     if (push->subscriptions[kind] == NULL) {
         reply_push_open(x, unsubscribe_words[kind]);
@@ -58,12 +56,12 @@ static void unsubscribe_from_all(struct exec *x, struct push *push, enum pubsub_
     while (pubsub_unsubscribe_any(x->server, push, kind, &name)) {
         push_deliver(x->worker);
         reply_push_open(x, unsubscribe_words[kind]);
-        reply_bulk(x, name);
+        reply_bulk(x, name.len > 0 ? (struct slice){name.data, name.len} : slice_of(""));
         reply_integer(x, count_of(x->session, kind));
-        if (name.data == NULL)
-            x->out->failed = true;
-        free((void *)(uintptr_t)name.data);
+        x->out->failed |= name.failed;
+        out_clear(&name, SIZE_MAX);
     }
+    out_free(&name);
 }
 
 /* What was published before comes before the reply, and nothing after it. */

@@ -83,21 +83,6 @@ client-query-buffer-limit 2mb" cat "$conf"
 }
 
 # Each of them is too brief for the limit; 32 are not, and are only timed together.
-slow_pipeline()
-{
-    for i in $(seq 64); do
-        printf '*3\r\n$6\r\nAPPEND\r\n$3\r\nbig\r\n$1\r\nx\r\n'
-    done | nc -q 1 127.0.0.1 "$PORT" >/dev/null
-    cli SLOWLOG GET -1 | grep -q 'more requests'
-}
-
-@test "a slow pipeline is noticed as a whole" {
-    sanitized && skip "nothing is brief there"
-    start_node --slowlog-log-slower-than 1000
-    head -c 1048576 /dev/zero | tr '\0' x | cli -x SET big >/dev/null
-    eventually slow_pipeline
-}
-
 @test "redis-cli as a cluster client works against one node" {
     start_node --cluster-enabled yes
     is OK cli -c SET '{a}b' 1
