@@ -12,6 +12,10 @@ MAKEFLAGS += --no-print-directory
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
              netcat-openbsd
+# The libraries behind tests/clients; those of npm install themselves. What a release lacks is skipped.
+DEPS_CLIENTS = python3-redis python3-pymemcache python3-pylibmc python3-django python3-django-redis \
+               php-cli php-redis php-memcached ruby ruby-redis ruby-dalli ruby-activesupport \
+               libredis-perl libcache-memcached-perl prometheus-redis-exporter
 DEPS_TOOLS = clang clang-format clang-tidy cppcheck libclang-rt-14-dev
 
 help: ## list these targets
@@ -29,6 +33,7 @@ deps: ## install what building, testing and linting need (apt on Debian and Ubun
 	    echo "make deps knows Debian and Ubuntu only. Here, install what these packages hold:"; \
 	    echo "  to build: $(DEPS_BUILD)"; \
 	    echo "  to test:  $(DEPS_TEST)"; \
+	    echo "  to test with other people's clients: $(DEPS_CLIENTS)"; \
 	    echo "  to lint and fuzz: $(DEPS_TOOLS)"; \
 	    exit 0; \
 	fi; \
@@ -39,7 +44,7 @@ deps: ## install what building, testing and linting need (apt on Debian and Ubun
 	    done; \
 	}; \
 	needed=$$(absent $(DEPS_BUILD) $(DEPS_TEST)); \
-	tools=$$(absent $(DEPS_TOOLS)); \
+	tools=$$(absent $(DEPS_CLIENTS) $(DEPS_TOOLS)); \
 	[ -n "$$needed$$tools" ] || exit 0; \
 	echo "Installing: $$needed$$tools"; \
 	root=; \
@@ -62,7 +67,7 @@ deps: ## install what building, testing and linting need (apt on Debian and Ubun
 	[ -n "$$needed" ] || exit 0; \
 	held=; \
 	if [ -d /run/systemd/system ]; then \
-	    for service in redis-server memcached; do \
+	    for service in redis-server memcached prometheus-redis-exporter; do \
 	        case " $$needed" in *" $$service "*) held="$$held $$service" ;; esac; \
 	    done; \
 	fi; \
@@ -143,7 +148,7 @@ PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)
 TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 TESTS        := $(TEST_SOURCES:tests/unit/%.c=$(OBJ)/tests/%)
 TEST_SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/support/*.c))
-SYSTEM_TESTS := $(sort $(wildcard tests/system/*.bats))
+SYSTEM_TESTS := $(sort $(wildcard tests/system/*.bats tests/clients/*.bats))
 
 FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 FUZZ_TARGETS := $(FUZZ_NAMES:%=$(OBJ)/fuzz/%)

@@ -24,7 +24,7 @@ instant memcache_expiry(instant now, int64_t seconds)
 
     if (seconds == 0)
         return (instant){0};
-    if (seconds < 0)
+    if (seconds < 0 || (seconds > UINT32_MAX - RELATIVE_SECONDS_MAX && seconds <= UINT32_MAX))
         return (instant){1};
     if (seconds <= RELATIVE_SECONDS_MAX)
         return after(now, (span){seconds * MS});

@@ -24,7 +24,8 @@
 /* ---- moments ---- */
 
 /* The moment that a client's seconds name: 0 is never, up to 30 days count
- * from now, more is Unix time, and below 0 is past already. */
+ * from now, more is Unix time, and below 0 is past already. So are the last 30
+ * days that 32 bits can count (in 2106): libmemcached writes -1 as 4294967295. */
 instant memcache_expiry(instant now, int64_t seconds);
 /* Whole seconds until then, rounded up so that an item that lives has at least 1; -1 for never. */
 int64_t memcache_seconds_left(instant expires, instant now);
