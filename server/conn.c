@@ -545,6 +545,15 @@ static bool resume(struct conn *c)
     return work(c, &in);
 }
 
+/* The node stops: once more, what the client had sent by then. False: close. */
+static bool read_last(struct conn *c)
+{
+    if (c->asked_all || c->paused || c->draining)
+        return true;
+    c->asked_all = true;
+    return read_turn(c);
+}
+
 /* False: close. */
 static bool write_turn(struct conn *c)
 {
@@ -564,6 +573,8 @@ static bool write_turn(struct conn *c)
     }
     /* One that drains has said its last word: what came behind that is not answered. */
     if (c->paused && !c->draining && pending <= high_water(c) / 2 && !resume(c))
+        return false;
+    if (c->finishing && !read_last(c))
         return false;
     return !c->finishing || c->paused || out_pending(&c->pending) > 0 || end_of_output(c);
 }
@@ -593,10 +604,8 @@ static void on_ready(struct loop_source *source, unsigned events)
 
 void conn_finish(struct conn *c)
 {
-    bool alive = true;
+    bool alive = read_last(c);
 
-    if (!c->paused && !c->draining)
-        alive = read_turn(c);
     c->finishing = true;
     if (alive && !c->paused && out_pending(&c->pending) == 0)
         alive = !c->draining && end_of_output(c);

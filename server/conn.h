@@ -31,6 +31,7 @@ struct conn {
     bool paused;         /* does not read: too much is pending */
     bool draining;       /* will be closed when what is pending is through */
     bool finishing;      /* the node stops: what has been read is still answered */
+    bool asked_all;      /* and what it had sent by then has been read */
     bool lingering;      /* all is sent; what the client still sends is thrown away until it closes */
     struct burden burden;
     size_t owned, owned_blob; /* bytes of buffers as they were last accounted for; of these in `big` */

@@ -158,22 +158,24 @@ static void welcome(struct listener *l, int fd, const struct sockaddr_storage *f
 
 /* There is no file descriptor for a connection that waits. The spare one is
  * given up so that it can be told and let go: else it would wait for nothing,
- * and the kernel would report it for ever. False: that did not work either. */
-static bool turn_away_without_file(struct listener *l)
+ * and the kernel would report it for ever. 0, or why that did not work either;
+ * EAGAIN: nobody waited, which accept() finds out last. */
+static int turn_away_without_file(struct listener *l)
 {
     struct server *server = l->server;
-    int fd;
+    int fd, why;
 
     if (server->spare_fd < 0)
-        return false;
+        return EMFILE;
     close(server->spare_fd);
     fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    why = fd >= 0 ? 0 : errno;
     if (fd >= 0) {
         counter_add(&server->workers[0]->counters, no_file_rejected, 1);
         turn_away(l, fd, &too_many);
     }
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return fd >= 0;
+    return why;
 }
 
 /* Not to spin on a socket that nothing can be taken from. */
@@ -199,6 +201,28 @@ static void say_failed(struct listener *l, int why)
     }
 }
 
+/* After accept() has failed. True: go on accepting. */
+static bool go_on_after(struct listener *l, int why)
+{
+    if (why == EINTR || why == ECONNABORTED)
+        return true;
+    if (why == EMFILE || why == ENFILE) {
+        int still = turn_away_without_file(l);
+
+        if (still == EAGAIN)
+            return false;
+        say_failed(l, why);
+        if (still == 0)
+            return true;
+    } else if (why == ENOBUFS || why == ENOMEM) {
+        say_failed(l, why);
+    } else {
+        return false;
+    }
+    pause_accepting(l);
+    return false;
+}
+
 static void on_connection(struct loop_source *source, unsigned events)
 {
     struct listener *l = (struct listener *)source;
@@ -213,16 +237,7 @@ static void on_connection(struct loop_source *source, unsigned events)
             welcome(l, fd, &peer);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            bool no_file = errno == EMFILE || errno == ENFILE;
-
-            say_failed(l, errno);
-            if (no_file && turn_away_without_file(l))
-                continue;
-            pause_accepting(l);
-            return;
-        }
-        if (errno != EINTR && errno != ECONNABORTED)
+        if (!go_on_after(l, errno))
             return;
     }
 }

@@ -83,6 +83,10 @@ __attribute__((format(printf, 2, 3))) static void say(struct option_error *err, 
     va_start(args, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);
+    for (char *p = err->text; *p != '\0'; p++) { /* it is one line, whatever it quotes */
+        if (iscntrl((unsigned char)*p))
+            *p = '?';
+    }
 }
 
 /* ---- names ---------------------------------------------------------- */
