@@ -62,9 +62,9 @@ struct resp_parser {
  *
  * buf is writable because inline words are unquoted in place. The result never
  * depends on how the bytes were cut into calls, except into how many
- * PARSE_NOTHINGs a refused request falls. The work over all calls is linear in the request: a word is hopped over once
- * when it arrives, and once more when the last one is there.
- * *consumed is 0 unless bytes are spent. */
+ * PARSE_NOTHINGs a refused request falls. The work over all calls is linear in the request: a word is hopped
+ * over once when it arrives, and once more when the last one is there. *consumed is 0 unless bytes are spent.
+ */
 enum parse_status resp_parse(struct resp_parser *parser, const struct resp_limits *limits, uint8_t *buf,
                              size_t len, struct request *request, size_t *consumed);
 
