@@ -88,15 +88,25 @@ void batch_trim(struct batch *b)
 
 /* ---- parsing ---- */
 
+/* What this request holds already is part of what all clients hold, and was let in. */
+static size_t longest_kept(const struct worker *w, const struct dispatch_input *in)
+{
+    size_t most = w->exec.options->max_item_size;
+
+    if (in->blob == NULL || w->request_max >= most)
+        return w->request_max;
+    return w->request_max + in->blob->capacity < most ? w->request_max + in->blob->capacity : most;
+}
+
 static enum parse_status parse_one(struct worker *w, struct dispatch_input *in, struct request *rq, size_t at,
                                    size_t *consumed)
 {
     if (in->session->dialect == DIALECT_MEMCACHE)
-        return memcache_parse(&in->parser->memcache, w->request_max, in->data + at, in->len - at, rq,
+        return memcache_parse(&in->parser->memcache, longest_kept(w, in), in->data + at, in->len - at, rq,
                               consumed);
 
     struct resp_limits limits = {.bulk_max = option_live(w->exec.options, proto_max_bulk_len),
-                                 .bulk_keep = w->request_max,
+                                 .bulk_keep = longest_kept(w, in),
                                  .stranger = !in->session->authenticated};
     return resp_parse(&in->parser->resp, &limits, in->data + at, in->len - at, rq, consumed);
 }

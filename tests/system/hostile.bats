@@ -252,3 +252,13 @@ nothing_held()
     printf '*1000000\r\n' | nc -N -w 5 127.0.0.1 "$PORT" >/dev/null || true
     is v cli GET k
 }
+
+@test "an upload that was let in is not refused for what it holds itself" {
+    start_node --maxmemory 64mb --maxmemory-clients 16mb
+    head -c 12000000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/big"
+    # Slowly enough for the limits to be looked at anew while it comes.
+    { printf '*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12000000\r\n'; head -c 10000000 "$BATS_TEST_TMPDIR/big"; sleep 0.5
+      tail -c 2000000 "$BATS_TEST_TMPDIR/big"; printf '\r\n'; } | nc -N -w 10 127.0.0.1 "$PORT" >"$BATS_TEST_TMPDIR/answer"
+    is $'+OK\r' cat "$BATS_TEST_TMPDIR/answer"
+    is 12000000 cli STRLEN k
+}
