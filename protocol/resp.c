@@ -113,7 +113,8 @@ static enum parse_status read_word_count(struct resp_parser *parser, const struc
 }
 
 /* Hops over `left` words from pos; writes them to argv unless that is NULL.
- * On PARSE_MORE the parser remembers where to go on. */
+ * On PARSE_MORE the parser remembers where to go on, on PARSE_REFUSED what is
+ * left to swallow from *from on. */
 static inline __attribute__((always_inline)) enum parse_status
 walk_words(struct resp_parser *parser, const struct resp_limits *limits, const uint8_t *buf, size_t len,
            size_t *from, uint32_t left, struct slice *argv)
@@ -121,6 +122,7 @@ walk_words(struct resp_parser *parser, const struct resp_limits *limits, const u
     size_t bulk_max = limits->bulk_max != 0 ? limits->bulk_max : RESP_BULK_MAX_DEFAULT;
     size_t bulk_max_now =
         limits->stranger && bulk_max > RESP_STRANGER_BULK_MAX ? RESP_STRANGER_BULK_MAX : bulk_max;
+    size_t bulk_keep = limits->bulk_keep != 0 ? limits->bulk_keep : bulk_max;
     size_t pos = *from;
 
     for (; left > 0; left--) {
@@ -158,6 +160,13 @@ walk_words(struct resp_parser *parser, const struct resp_limits *limits, const u
         if (n > bulk_max_now)
             return broken(parser, n > bulk_max ? "Protocol error: invalid bulk length"
                                                : "Protocol error: unauthenticated bulk length");
+        if (n > bulk_keep) {
+            parser->swallow = n + 2;
+            parser->refused = n;
+            parser->words_left = left - 1;
+            *from = here;
+            return PARSE_REFUSED;
+        }
         if (len - here < n + 2) {
             parser->seen = pos;
             parser->words_left = left;
@@ -179,6 +188,49 @@ static enum parse_status whole(struct request *request, uint32_t words, size_t e
     return PARSE_DONE;
 }
 
+/* Everything up to `end` is spent; what is left of the request will be. */
+static enum parse_status refused(struct resp_parser *parser, struct request *request, size_t end,
+                                 size_t *consumed)
+{
+    uint32_t left = parser->words_left;
+
+    start_over(parser);
+    parser->swallowing = true;
+    parser->words_left = left;
+    request->argc = 0;
+    *consumed = end;
+    return PARSE_REFUSED;
+}
+
+/* A piece of a refused request: bytes of a word, or the header of the next. */
+static enum parse_status swallow(struct resp_parser *parser, const struct resp_limits *limits,
+                                 const uint8_t *buf, size_t len, size_t *consumed)
+{
+    size_t bulk_max = limits->bulk_max != 0 ? limits->bulk_max : RESP_BULK_MAX_DEFAULT;
+    int64_t n;
+
+    if (len == 0)
+        return more(parser, 1);
+    if (parser->swallow > 0) {
+        *consumed = len < parser->swallow ? len : parser->swallow;
+        parser->swallow -= *consumed;
+    } else {
+        enum parse_status status = read_header(parser, buf, len, consumed, '$', &n);
+
+        if (status != PARSE_DONE)
+            return status;
+        if (n < 0 || (size_t)n > bulk_max) {
+            *consumed = 0;
+            return broken(parser, "Protocol error: invalid bulk length");
+        }
+        parser->swallow = (size_t)n + 2;
+        parser->words_left--;
+    }
+    parser->wanted = 0;
+    parser->swallowing = parser->swallow > 0 || parser->words_left > 0;
+    return PARSE_NOTHING;
+}
+
 /* The request did not fit into one call: go on hopping, and when the last word
  * is there collect them all. */
 static enum parse_status resume(struct resp_parser *parser, const struct resp_limits *limits,
@@ -187,6 +239,8 @@ static enum parse_status resume(struct resp_parser *parser, const struct resp_li
     size_t end = parser->seen;
     enum parse_status status = walk_words(parser, limits, buf, len, &end, parser->words_left, NULL);
 
+    if (status == PARSE_REFUSED)
+        return refused(parser, request, end, consumed);
     if (status != PARSE_DONE)
         return status;
     parser->seen = end;
@@ -199,8 +253,10 @@ static enum parse_status resume(struct resp_parser *parser, const struct resp_li
     status = read_word_count(parser, limits, buf, len, &end);
     if (status == PARSE_DONE)
         status = walk_words(parser, limits, buf, len, &end, parser->words, request->argv);
+    if (status == PARSE_REFUSED) /* the limits were lowered meanwhile */
+        return refused(parser, request, end, consumed);
     if (status != PARSE_DONE)
-        return status; /* the limits were lowered meanwhile */
+        return status; /* the same */
     whole(request, parser->words, end, consumed);
     start_over(parser);
     return PARSE_DONE;
@@ -336,6 +392,8 @@ enum parse_status resp_parse(struct resp_parser *parser, const struct resp_limit
     *consumed = 0;
     if (len < parser->wanted)
         return PARSE_MORE;
+    if (__builtin_expect(parser->swallowing, 0))
+        return swallow(parser, limits, buf, len, consumed);
     if (parser->seen != 0)
         return resume(parser, limits, buf, len, request, consumed);
     if (len == 0)
@@ -357,6 +415,8 @@ enum parse_status resp_parse(struct resp_parser *parser, const struct resp_limit
         return resume(parser, limits, buf, len, request, consumed);
     }
     status = walk_words(parser, limits, buf, len, &pos, parser->words, request->argv);
+    if (status == PARSE_REFUSED)
+        return refused(parser, request, pos, consumed);
     if (status != PARSE_DONE)
         return status;
     parser->wanted = 0;

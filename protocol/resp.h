@@ -22,6 +22,7 @@ enum {
 /* Shared by many connections; a zero field takes the default above. */
 struct resp_limits {
     size_t bulk_max;   /* bytes in one word: proto-max-bulk-len */
+    size_t bulk_keep;  /* a longer one, though legal, is not worth holding: PARSE_REFUSED */
     uint32_t args_max; /* words in one request */
     bool stranger;     /* not yet authenticated: the small limits apply */
 };
@@ -36,6 +37,9 @@ struct resp_parser {
     uint32_t words; /* announced by "*<n>" */
     uint32_t words_left;
     uint32_t line_seen; /* bytes after `seen` known to hold no line end */
+    bool swallowing;    /* the rest of a refused request is being thrown away */
+    size_t swallow;     /* bytes of its current word still to come */
+    size_t refused;     /* set by PARSE_REFUSED: the length that was too much */
     char error_text[40];
 };
 
@@ -48,14 +52,19 @@ struct resp_parser {
  *                  Always more than len. Never more than the current word needs.
  * PARSE_ARGV_FULL  nothing consumed; request->argc says how many slots are
  *                  needed. The bytes are all there: enlarge and call again.
- * PARSE_NOTHING    blank inline line, "*0" or "*-1": skip and go on.
+ * PARSE_NOTHING    blank inline line, "*0" or "*-1", or a piece of a refused
+ *                  request: skip and go on.
+ * PARSE_REFUSED    a word is longer than bulk_keep, and parser->refused says by
+ *                  what. argc is 0. Known as soon as the length is announced;
+ *                  what comes after is taken piecewise as PARSE_NOTHING, so it
+ *                  is never held in memory, and the next request is found.
  * PARSE_BROKEN     reply with parser->error, then close.
  *
- * Never PARSE_REFUSED. buf is writable because inline words are unquoted in
- * place. The result never depends on how the bytes were cut into calls. The
- * work over all calls is linear in the request: a word is hopped over once
- * when it arrives, and once more when the last one is there.
- * *consumed is 0 unless bytes are spent. */
+ * buf is writable because inline words are unquoted in place. The result never
+ * depends on how the bytes were cut into calls, except into how many
+ * PARSE_NOTHINGs a refused request falls. The work over all calls is linear in the request: a word is hopped
+ * over once when it arrives, and once more when the last one is there. *consumed is 0 unless bytes are spent.
+ */
 enum parse_status resp_parse(struct resp_parser *parser, const struct resp_limits *limits, uint8_t *buf,
                              size_t len, struct request *request, size_t *consumed);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,9 @@
 #include "server/pause.h"
 #include "server/push.h"
 #include "server/memcache_auth.h"
+#include "server/memory.h"
+#include "server/overload.h"
+#include "server/peers.h"
 #include "server/server.h"
 #include "server/transaction.h"
 #include "server/worker.h"
@@ -24,6 +28,8 @@ enum {
     REST_MAX = 4 * 1024,
     IOVECS = 64,
     BIG_FIRST = 16 * 1024,
+    TELL_BYTES = 256 * 1024, /* a change that the store should know of at once */
+    PINS_LOOKED_AT = 16,
     EAGER_BYTES =
         1 << 20, /* a length that is only announced gets no more room than this, or twice what came */
 };
@@ -63,6 +69,7 @@ bool conn_open(struct conn *c, struct worker *w)
     c->listens_to = LOOP_READ;
     if (!loop_add(w->loop, c->session.fd, LOOP_READ, &c->source)) {
         c->worker = NULL;
+        peers_leave(w->server->peers, &c->peer);
         conn_close(c);
         return false;
     }
@@ -132,6 +139,10 @@ static void leave_worker(struct conn *c)
         c->next->prev = c->prev;
     clients_remove(w->server->registry, &c->session);
     transaction_free(w->server, &c->session);
+    burden_set(&w->burdens, &c->burden, 0);
+    if (c->owned > 0)
+        overload_add(w, -(int64_t)c->owned, -(int64_t)c->owned_blob);
+    peers_leave(w->server->peers, &c->peer);
     atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
 }
 
@@ -156,16 +167,94 @@ static void listen_to(struct conn *c, unsigned events)
         c->draining = true; /* cannot be; the next event closes it */
 }
 
+static bool may_read(const struct conn *c)
+{
+    return !c->paused && !c->draining && !c->finishing && c->session.parked == PARK_NOT;
+}
+
 static void listen_as_needed(struct conn *c)
 {
     unsigned events = out_pending(&c->pending) > 0 || c->session.producer != NULL ? LOOP_WRITE : 0;
 
-    if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
+    if (c->lingering || may_read(c))
         events |= LOOP_READ;
     /* Who has hung up is not waited for, and nothing is read that would tell. */
     if (c->session.parked == PARK_WAITING)
         events |= LOOP_HANGUP;
     listen_to(c, events);
+}
+
+/* ---- accounts ---- */
+
+struct conn *conn_of_burden(struct burden *burden)
+{
+    return (struct conn *)((uintptr_t)burden - offsetof(struct conn, burden));
+}
+
+/* Of the large values among the replies: those that are still in the store are
+ * not held by us alone. A guess from the first few, only to find the heaviest. */
+static size_t values_held(const struct out *out)
+{
+    size_t seen = 0, held = 0;
+
+    if (out->pinned_bytes == 0)
+        return 0;
+    for (size_t i = 0; i < out->pins_len && i < PINS_LOOKED_AT; i++) {
+        const struct out_pin *pin = &out->pins[out->pins_len - 1 - i]; /* the first may be sent */
+
+        if (pin->blob == NULL)
+            break;
+        seen += pin->bytes.len;
+        held += pin->bytes.len / atomic_load_explicit(&pin->blob->pins, memory_order_relaxed);
+    }
+    return seen > 0 ? (size_t)((double)out->pinned_bytes * (double)held / (double)seen) : 0;
+}
+
+static size_t blob_held(const struct conn *c)
+{
+    return c->big != NULL ? sizeof *c->big + c->big->capacity : 0;
+}
+
+static size_t buffers_held(const struct conn *c)
+{
+    size_t replies = c->pending.failed ? 0 : c->pending.cap + c->pending.pins_cap * sizeof(struct out_pin);
+
+    return c->rest_len + blob_held(c) + replies;
+}
+
+size_t conn_holds(const struct conn *c)
+{
+    return buffers_held(c) + values_held(&c->pending);
+}
+
+void conn_account(struct conn *c)
+{
+    struct worker *w = c->worker;
+    size_t owned = buffers_held(c), blob = blob_held(c), burden;
+
+    if (owned == 0 && c->burden.class == 0 && c->begun_ms == 0)
+        return; /* holds nothing, as most do most of the time */
+    burden = owned + values_held(&c->pending);
+    burden_set(&w->burdens, &c->burden, burden > 0 ? burden : c->begun_ms != 0);
+    if (owned == c->owned)
+        return;
+    if (owned >= c->owned + TELL_BYTES) {
+        memory_take(w->server, owned - c->owned);
+        w->store_busy = true; /* to make the room now */
+        overload_moved(w, owned - c->owned);
+    }
+    overload_add(w, (int64_t)owned - (int64_t)c->owned, (int64_t)blob - (int64_t)c->owned_blob);
+    c->owned = owned;
+    c->owned_blob = blob;
+}
+
+const char *conn_overdue(const struct conn *c, int64_t ticks_ms, int64_t limit_ms)
+{
+    if (c->begun_ms != 0 && !c->paused && ticks_ms - c->begun_ms > limit_ms)
+        return "request";
+    if (c->taken_ms != 0 && ticks_ms - c->taken_ms > limit_ms)
+        return "replies";
+    return NULL;
 }
 
 /* ---- sending ---- */
@@ -237,9 +326,10 @@ static bool over_limit(struct conn *c, size_t pending)
     if (pending <= limit)
         return false;
     counter_add(c->worker->exec.counters, client_output_limit_closed, 1);
-    log_event(LOG_LEVEL_WARNING, "client_output_limit",
-              "addr=%s pending=%zu limit=%zu: it does not read its replies; closed", c->session.address,
-              pending, limit);
+    if (worker_may_log(c->worker))
+        log_event(LOG_LEVEL_WARNING, "client_output_limit",
+                  "addr=%s pending=%zu limit=%zu: it does not read its replies; closed", c->session.address,
+                  pending, limit);
     return true;
 }
 
@@ -250,13 +340,33 @@ static size_t high_water(const struct conn *c)
     return half < HIGH_WATER ? half : HIGH_WATER;
 }
 
+/* One turn's replies are more than may wait, or than there is memory for. Only
+ * this client pays: the next one gets an out that works again. */
+static void drop_failed(struct conn *c)
+{
+    struct out *out = &c->worker->out;
+
+    if (out->over) {
+        counter_add(c->worker->exec.counters, client_output_limit_closed, 1);
+        if (worker_may_log(c->worker))
+            log_event(LOG_LEVEL_WARNING, "client_output_limit",
+                      "addr=%s limit=%zu: the replies to what it asked at once are longer; closed",
+                      c->session.address, out->limit);
+    }
+    out_clear(out, 0);
+}
+
 /* What this turn has answered goes out, or to pending. False: close. */
 static bool flush_turn(struct conn *c)
 {
     struct out *out = &c->worker->out;
     size_t pending = out_pending(&c->pending);
 
-    if (out->failed || (pending == 0 && !send_out(c, out))) {
+    if (out->failed) {
+        drop_failed(c);
+        return false;
+    }
+    if (pending == 0 && !send_out(c, out)) {
         out_clear(out, WORKER_OUT_KEPT); /* the next connection of this worker begins with nothing */
         return false;
     }
@@ -268,6 +378,8 @@ static bool flush_turn(struct conn *c)
         return true; /* all is out, and was before */
     pending = out_pending(&c->pending);
     atomic_store_explicit(&c->session.output_bytes, pending, memory_order_relaxed);
+    if (c->taken_ms == 0 && pending > 0)
+        c->taken_ms = c->worker->ticks_ms;
     c->paused = pending > high_water(c);
     return !c->pending.failed && !over_limit(c, pending);
 }
@@ -299,6 +411,16 @@ static void drop_rest(struct conn *c)
     c->rest_len = 0;
 }
 
+/* A blob that became a value belongs to the store, which has been told. */
+static void drop_big(struct conn *c)
+{
+    if (c->big == NULL)
+        return;
+    if (c->big->capacity >= TELL_BYTES && atomic_load_explicit(&c->big->pins, memory_order_relaxed) == 1)
+        memory_hand_over(c->worker->server, c->big->capacity);
+    blob_unpin(&c->big);
+}
+
 static bool keep_small(struct conn *c, const uint8_t *data, size_t len)
 {
     uint8_t *copy = NULL;
@@ -308,7 +430,7 @@ static bool keep_small(struct conn *c, const uint8_t *data, size_t len)
         return false;
     if (len > 0)
         memcpy(copy, data, len);
-    blob_unpin(&c->big);
+    drop_big(c);
     drop_rest(c);
     c->rest = copy;
     c->rest_len = len;
@@ -322,7 +444,7 @@ static bool keep_big(struct conn *c, const uint8_t *data, size_t len, size_t cap
     if (blob == NULL)
         return false;
     memcpy(blob->data, data, len);
-    blob_unpin(&c->big);
+    drop_big(c);
     drop_rest(c);
     c->big = blob;
     c->big_len = len;
@@ -356,6 +478,15 @@ static bool keep_in_place(struct conn *c, size_t len, size_t wanted)
     return true;
 }
 
+/* A request is unfinished: since when? */
+static void note_begun(struct conn *c, bool unfinished, bool another)
+{
+    if (!unfinished)
+        c->begun_ms = 0;
+    else if (another || c->begun_ms == 0)
+        c->begun_ms = c->worker->ticks_ms;
+}
+
 /* Keeps what was not consumed. False when memory is short. */
 static bool window_close(struct conn *c, const struct window *in, size_t consumed, size_t wanted)
 {
@@ -365,7 +496,7 @@ static bool window_close(struct conn *c, const struct window *in, size_t consume
 
     if (len == 0) {
         if (c->rest != NULL || c->big != NULL) {
-            blob_unpin(&c->big);
+            drop_big(c);
             drop_rest(c);
             atomic_store_explicit(&c->session.input_bytes, 0, memory_order_relaxed);
         }
@@ -388,8 +519,9 @@ static bool query_too_long(struct conn *c, size_t len, size_t wanted)
     if (len <= limit && wanted <= limit)
         return false;
     counter_add(c->worker->exec.counters, client_query_limit_closed, 1);
-    log_event(LOG_LEVEL_WARNING, "client_query_limit", "addr=%s wanted=%zu limit=%zu: closed",
-              c->session.address, wanted > len ? wanted : len, limit);
+    if (worker_may_log(c->worker))
+        log_event(LOG_LEVEL_WARNING, "client_query_limit", "addr=%s wanted=%zu limit=%zu: closed",
+                  c->session.address, wanted > len ? wanted : len, limit);
     return true;
 }
 
@@ -458,6 +590,7 @@ static bool work(struct conn *c, const struct window *window)
         c->draining = true;
         return out_pending(&c->pending) > 0;
     }
+    note_begun(c, in.len > 0 || in.swallowing, used > 0 && !in.swallowing);
     return !query_too_long(c, in.len, in.wanted) && window_close(c, window, used, in.wanted);
 }
 
@@ -484,7 +617,7 @@ static void prepare(struct loop_source *source, enum loop_round round, unsigned 
         return;
     }
     CHECK(c->staged == NULL);
-    if (c->paused || c->draining || c->session.parked != PARK_NOT || c->rest != NULL || c->big != NULL)
+    if (!may_read(c) || c->rest != NULL || c->big != NULL)
         return;
     n = recv(c->session.fd, stage, WORKER_STAGE_BYTES, 0);
     if (n <= 0)
@@ -533,6 +666,26 @@ static bool read_turn(struct conn *c)
     return true;
 }
 
+/* What a client that must go still sends: not to be lost is what it has not read
+ * yet, and the kernel would drop that if it were closed with bytes unread. */
+static bool linger_turn(struct conn *c)
+{
+    ssize_t n = recv(c->session.fd, c->worker->input, WORKER_INPUT_BYTES, 0);
+
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
+}
+
+/* All is answered and sent. False: close. */
+static bool end_of_output(struct conn *c)
+{
+    int unread = 0;
+
+    if (ioctl(c->session.fd, FIONREAD, &unread) != 0 || unread == 0)
+        return false;
+    c->lingering = true;
+    return shutdown(c->session.fd, SHUT_WR) == 0;
+}
+
 /* The client has caught up: answer what was read before it was made to wait. */
 static bool resume(struct conn *c)
 {
@@ -547,21 +700,50 @@ static bool resume(struct conn *c)
     return work(c, &in);
 }
 
+/* The node stops: once more, what the client had sent by then. False: close. */
+static bool read_last(struct conn *c)
+{
+    if (c->asked_all || c->paused || c->draining)
+        return true;
+    c->asked_all = true;
+    return read_turn(c);
+}
+
 /* False: close. */
 static bool write_turn(struct conn *c)
 {
-    size_t pending;
+    size_t before = out_pending(&c->pending), pending;
 
     if (!send_out(c, &c->pending))
         return false;
     pending = out_pending(&c->pending);
     atomic_store_explicit(&c->session.output_bytes, pending, memory_order_relaxed);
+    if (pending < before || c->taken_ms == 0) /* it took some, or this is the first that it is told unasked */
+        c->taken_ms = c->worker->ticks_ms;
     if (pending == 0) {
         out_free(&c->pending);
+        c->taken_ms = 0;
         if (c->draining)
             return false;
     }
-    return !c->paused || pending > (c->session.producer != NULL ? 0 : high_water(c) / 2) || resume(c);
+    /* One that drains has said its last word: what came behind that is not answered. */
+    size_t enough = c->session.producer != NULL ? 0 : high_water(c) / 2;
+    if (c->paused && !c->draining && pending <= enough && !resume(c))
+        return false;
+    if (c->finishing && !read_last(c))
+        return false;
+    return !c->finishing || c->paused || out_pending(&c->pending) > 0 || end_of_output(c);
+}
+
+/* The end of whatever it was that it did. */
+static void go_on(struct conn *c, bool alive)
+{
+    if (!alive) {
+        conn_close(c);
+        return;
+    }
+    listen_as_needed(c);
+    conn_account(c);
 }
 
 static void on_ready(struct loop_source *source, unsigned events)
@@ -572,15 +754,24 @@ static void on_ready(struct loop_source *source, unsigned events)
     if (events & LOOP_WRITE)
         alive = write_turn(c);
     if (alive && (events & (LOOP_READ | LOOP_BROKEN))) {
-        if (!c->paused && !c->draining && c->session.parked == PARK_NOT)
+        if (c->lingering)
+            alive = linger_turn(c);
+        else if (may_read(c))
             alive = read_turn(c);
         else if (events & LOOP_BROKEN)
             alive = false;
     }
-    if (alive)
-        listen_as_needed(c);
-    else
-        conn_close(c);
+    go_on(c, alive);
+}
+
+void conn_finish(struct conn *c)
+{
+    bool alive = read_last(c);
+
+    c->finishing = true;
+    if (alive && !c->paused && out_pending(&c->pending) == 0)
+        alive = !c->draining && end_of_output(c);
+    go_on(c, alive);
 }
 
 /* ---- unasked ---- */
@@ -630,20 +821,14 @@ void conn_speak(struct conn *c)
         alive = write_turn(c) && !over_limit(c, out_pending(&c->pending));
     if (alive && woken)
         alive = wake(c, c->outcome);
-    if (alive)
-        listen_as_needed(c);
-    else
-        conn_close(c);
+    go_on(c, alive);
 }
 
 static void on_timer(struct timer *timer)
 {
     struct conn *c = (struct conn *)((uintptr_t)timer - offsetof(struct conn, timer));
 
-    if (wake(c, PARK_TIMED_OUT))
-        listen_as_needed(c);
-    else
-        conn_close(c);
+    go_on(c, wake(c, PARK_TIMED_OUT));
 }
 
 bool conn_may_idle(const struct conn *c)

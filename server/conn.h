@@ -3,10 +3,12 @@
  * Knows no verb: bytes go to dispatch, replies come back in the worker's out.
  * Rules: (1) an idle connection holds no buffer; (2) replies leave in one send
  * per turn, and only what the kernel refused is kept; (3) a client that does
- * not read is not read from. */
+ * not read is not read from; (4) what it holds is in the accounts of its worker
+ * (burden.h) after each turn, so that too much in all can be let go. */
 #ifndef CORRAL_CONN_H
 #define CORRAL_CONN_H
 
+#include "server/burden.h"
 #include "server/dispatch.h"
 #include "server/loop.h"
 #include "server/out.h"
@@ -14,6 +16,7 @@
 #include "server/timers.h"
 
 struct worker;
+struct peer;
 
 struct conn {
     struct loop_source source; /* first: the loop calls back with it */
@@ -36,6 +39,14 @@ struct conn {
     enum park_outcome outcome;
     struct conn *touched_next, *touched_prev;
     struct timer timer; /* of a parked request */
+    bool finishing;     /* the node stops: what has been read is still answered */
+    bool asked_all;     /* and what it had sent by then has been read */
+    bool lingering;     /* all is sent; what the client still sends is thrown away until it closes */
+    struct burden burden;
+    size_t owned, owned_blob; /* bytes of buffers as they were last accounted for; of these in `big` */
+    int64_t begun_ms;         /* when the unfinished request began, in ticks; 0: there is none */
+    int64_t taken_ms;         /* when the client last took replies that waited; 0: none wait */
+    struct peer *peer;        /* whom it counts for, or NULL */
     struct session session;
 };
 
@@ -46,6 +57,9 @@ struct conn *conn_new(enum dialect dialect, int fd, const char *address, const c
 bool conn_open(struct conn *conn, struct worker *worker);
 /* Closes and frees. Copes with one that was never opened. */
 void conn_close(struct conn *conn);
+/* The node stops: answers what the client has sent so far, and closes as soon as
+ * the replies are taken; maybe at once. */
+void conn_finish(struct conn *conn);
 /* ---- for those who speak to it unasked: push.c ---- */
 
 struct conn *conn_of(struct session *session);
@@ -63,5 +77,14 @@ bool conn_may_idle(const struct conn *conn);
 
 /* A last attempt to send what is pending; never waits. */
 void conn_flush_at_exit(struct conn *conn);
+
+/* Brings the accounts up to date. conn.c does so itself; for others who have
+ * added to what is pending. */
+void conn_account(struct conn *conn);
+/* What it holds: buffers, and its part of large values that wait to be sent. */
+size_t conn_holds(const struct conn *conn);
+struct conn *conn_of_burden(struct burden *burden);
+/* Why it has had time enough, or NULL. limit_ms: client-request-timeout. */
+const char *conn_overdue(const struct conn *conn, int64_t ticks_ms, int64_t limit_ms);
 
 #endif

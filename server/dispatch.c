@@ -14,6 +14,7 @@
 #include "server/command/memcache.h"
 #include "server/gate.h"
 #include "server/memcache_auth.h"
+#include "server/log.h"
 #include "server/memory.h"
 #include "server/monitor.h"
 #include "server/pause.h"
@@ -28,6 +29,7 @@ enum {
     BATCH = 32,
     WORDS_FIRST = 1024,
     WORDS_KEPT = 16 * 1024,
+    WORDS_MAX = RESP_ARGS_MAX,    /* of one request, in every dialect */
     FULL_BYTES = 256 * 1024,      /* of replies: time to send */
     STRANGER_BYTES = 4096,        /* of one memcached request, from whom has not given the password yet */
     HAND_OVER_BYTES = 256 * 1024, /* of a value: worth telling the store that it comes out of the heap */
@@ -41,6 +43,7 @@ struct entry {
     size_t end;     /* of the request, in the input */
     const char *error;
     bool silent, too_large; /* PARSE_REFUSED */
+    size_t refused;         /* the same, RESP: the length that was too much */
 };
 
 struct batch {
@@ -98,17 +101,28 @@ void batch_trim(struct batch *b)
 
 /* ---- parsing ---- */
 
+/* What this request holds already is part of what all clients hold, and was let in. */
+static size_t longest_kept(const struct worker *w, const struct dispatch_input *in)
+{
+    size_t most = w->exec.options->max_item_size;
+
+    if (in->blob == NULL || w->request_max >= most)
+        return w->request_max;
+    return w->request_max + in->blob->capacity < most ? w->request_max + in->blob->capacity : most;
+}
+
 static enum parse_status parse_one(struct worker *w, struct dispatch_input *in, struct request *rq, size_t at,
                                    size_t *consumed)
 {
     if (in->session->dialect == DIALECT_MEMCACHE && in->session->binary)
-        return binary_parse(&in->parser->binary, option_live(w->exec.options, max_item_size), in->data + at,
-                            in->len - at, rq, consumed);
+        return binary_parse(&in->parser->binary, longest_kept(w, in), in->data + at, in->len - at, rq,
+                            consumed);
     if (in->session->dialect == DIALECT_MEMCACHE)
-        return memcache_parse(&in->parser->memcache, option_live(w->exec.options, max_item_size),
-                              in->data + at, in->len - at, rq, consumed);
+        return memcache_parse(&in->parser->memcache, longest_kept(w, in), in->data + at, in->len - at, rq,
+                              consumed);
 
     struct resp_limits limits = {.bulk_max = option_live(w->exec.options, proto_max_bulk_len),
+                                 .bulk_keep = longest_kept(w, in),
                                  .stranger = !in->session->authenticated};
     return resp_parse(&in->parser->resp, &limits, in->data + at, in->len - at, rq, consumed);
 }
@@ -182,6 +196,10 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
         case PARSE_NOTHING: continue;
         case PARSE_DONE: break;
         case PARSE_REFUSED:
+            if (in->session->dialect == DIALECT_RESP) {
+                e->refused = in->parser->resp.refused;
+                break;
+            }
             if (in->session->binary)
                 break;
             e->error = in->parser->memcache.error;
@@ -190,7 +208,12 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
             break;
         case PARSE_ARGV_FULL:
             if (b->len > 0)
-                return true; /* the batch as it is; then again */
+                return true;                   /* the batch as it is; then again */
+            if (e->request.argc > WORDS_MAX) { /* memcached's lines of keys have no limit of their own */
+                in->parser->memcache.error = "CLIENT_ERROR too many keys";
+                b->status = PARSE_BROKEN;
+                return true;
+            }
             if (!make_room_for_words(b, e->request.argc))
                 return false;
             continue;
@@ -214,6 +237,9 @@ static bool resp_first_key(struct entry *e, struct slice *key)
 {
     int first;
 
+    e->command = NULL;
+    if (e->status == PARSE_REFUSED)
+        return false;
     e->command = command_find(e->request.argv[0]);
     if (e->command == NULL || (first = e->command->first_key) <= 0 || (uint32_t)first >= e->request.argc)
         return false;
@@ -319,6 +345,36 @@ static void refuse_unknown(struct exec *x, const struct request *rq)
     }
     reply_error(x, "ERR unknown command '%.*s', with args beginning with: %s", EXEC_QUOTED(rq->argv[0]),
                 args);
+}
+
+/* A word longer than is ever kept, or than there is memory for now. What came of it is gone already. */
+static void refuse_long(struct exec *x, size_t len)
+{
+    reply_store_refused(x, len > x->options->max_item_size ? STORE_TOO_BIG : STORE_NO_SPACE);
+}
+
+enum { ATTACK_LOG_MS = 60 * 1000 };
+
+/* A web page can make a browser POST to us, with commands in the body. redis
+ * hangs up at once, before it reads them, and so do we. */
+static bool is_http(const struct request *rq)
+{
+    return slice_is(rq->argv[0], "post") || slice_is(rq->argv[0], "host:");
+}
+
+static void hang_up_on_http(struct exec *x)
+{
+    struct worker *w = x->worker;
+
+    counter_add(x->counters, cross_protocol_closed, 1);
+    x->session->close_after_reply = true;
+    if (w->ticks_ms < w->next_attack_log_ms)
+        return;
+    w->next_attack_log_ms = w->ticks_ms + ATTACK_LOG_MS;
+    log_event(
+        LOG_LEVEL_WARNING, "http_request",
+        "addr=%s: POST or Host: sent to the redis port, perhaps by a web page in somebody's browser; closed",
+        x->session->address);
 }
 
 static bool keys_fit(const struct command *command, const struct request *rq)
@@ -466,9 +522,16 @@ void dispatch_execute(struct exec *x, const struct command *command, struct requ
 }
 
 /* Not even looked at further. Between MULTI and EXEC that is the end of the transaction. */
-static void refuse(struct exec *x, const struct command *command, const struct request *rq)
+static void refuse(struct exec *x, const struct entry *e)
 {
-    if (command == NULL)
+    const struct request *rq = &e->request;
+    const struct command *command = e->command;
+
+    if (command == NULL && e->status == PARSE_REFUSED)
+        refuse_long(x, e->refused);
+    else if (command == NULL && is_http(rq))
+        hang_up_on_http(x);
+    else if (command == NULL)
         refuse_unknown(x, rq);
     else if (!command_arity_ok(command->arity, rq->argc))
         transaction_refuse_arity(x, command);
@@ -489,7 +552,7 @@ static void run_resp(struct exec *x, struct entry *e)
         session_doing(x->session, command->name);
     if (command == NULL || !command_arity_ok(command->arity, rq->argc) || !may_run(x, command) ||
         !keys_fit(command, rq))
-        refuse(x, command, rq);
+        refuse(x, e);
     else if (__builtin_expect(modes != 0, 0))
         run_specially(x, command, rq, modes);
     else {
@@ -713,6 +776,13 @@ static size_t wanted(const struct dispatch_input *in)
     return in->session->binary ? in->parser->binary.wanted : in->parser->memcache.wanted;
 }
 
+static bool swallowing(const struct dispatch_input *in)
+{
+    if (in->session->dialect == DIALECT_RESP)
+        return in->parser->resp.swallowing;
+    return in->session->binary ? in->parser->binary.swallow > 0 : in->parser->memcache.swallow > 0;
+}
+
 /* RESP's parser holds strangers to short requests by itself. */
 static bool is_memcache_stranger(struct worker *w, const struct session *session)
 {
@@ -791,6 +861,7 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
             return DISPATCH_FULL;
     }
     in->wanted = in->consumed < in->len ? wanted(in) : 0;
+    in->swallowing = swallowing(in);
     if (in->wanted > STRANGER_BYTES && is_memcache_stranger(w, in->session)) {
         refuse_stranger(w, in);
         return DISPATCH_CLOSE;

@@ -28,6 +28,7 @@ struct dispatch_input {
     /* out */
     size_t consumed; /* bytes that are done with */
     size_t wanted;   /* with DISPATCH_MORE: length of the unfinished request, as far as it is known */
+    bool swallowing; /* the same: the rest of a refused request is still to come */
 };
 
 enum dispatch_status {

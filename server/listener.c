@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/peers.h"
 #include "server/worker.h"
 
 enum {
@@ -30,8 +32,8 @@ struct listener {
     enum dialect dialect;
     int family;
     bool paused;
-    int64_t resume_ms, next_log_ms;
-    char *path; /* of a Unix socket, to be removed at the end */
+    int64_t resume_ms, next_log_ms; /* in worker 0's ticks */
+    char *path;                     /* of a Unix socket, to be removed at the end */
     unsigned next_worker;
 };
 
@@ -75,51 +77,150 @@ static void addresses(const struct listener *l, int fd, const struct sockaddr_st
     describe(&own, local, ADDRESS_MAX);
 }
 
-static void turn_away(struct listener *l, int fd)
-{
-    const char *text = l->dialect == DIALECT_MEMCACHE ? "ERROR Too many open connections\r\n"
-                                                      : "-ERR max number of clients reached\r\n";
+/* Why a connection is not taken, in the words of each dialect. */
+struct refusal {
+    const char *resp, *memcache;
+};
+static const struct refusal too_many = {"-ERR max number of clients reached\r\n",
+                                        "ERROR Too many open connections\r\n"};
+static const struct refusal too_many_of_yours = {"-ERR max number of clients per address reached\r\n",
+                                                 "ERROR Too many open connections from this address\r\n"};
+static const struct refusal protected = {
+    "-DENIED Corral is running in protected mode because protected mode is enabled and no password is set "
+    "for "
+    "the default user. In this mode connections are only accepted from the loopback interface. To connect "
+    "from other machines do one of these: 1) set a password, with 'CONFIG SET requirepass' from the node's "
+    "own "
+    "machine or 'requirepass' in its configuration file; 2) if nobody else can reach the node, turn this "
+    "mode off, with 'CONFIG SET protected-mode no' from the node's own machine or 'protected-mode no' in its "
+    "configuration file.\r\n",
+    "ERROR protected mode: no password is set, so only clients on the node's own machine are served; set "
+    "requirepass, or protected-mode no\r\n"};
 
-    counter_add(&l->server->workers[0]->counters, connections_rejected, 1);
+static void turn_away(struct listener *l, int fd, const struct refusal *refusal)
+{
+    const char *text = l->dialect == DIALECT_MEMCACHE ? refusal->memcache : refusal->resp;
+
     if (send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         log_event(LOG_LEVEL_VERBOSE, "turned_away", "reason=%s", strerror(errno));
     close(fd);
 }
 
-static void welcome(struct listener *l, int fd, const struct sockaddr_storage *peer)
+/* Only this thread adds clients, so the limits are never overrun. NULL: welcome. */
+static const struct refusal *refusal_for(struct listener *l, const struct sockaddr_storage *from,
+                                         uint32_t from_there)
+{
+    struct server *server = l->server;
+    struct counters *counters = &server->workers[0]->counters;
+    uint32_t per_address = (uint32_t)option_live(&server->options, maxclients_per_address);
+
+    if (atomic_load_explicit(&server->clients, memory_order_relaxed) >=
+        (uint32_t)option_live(&server->options, maxclients)) {
+        counter_add(counters, connections_rejected, 1);
+        return &too_many;
+    }
+    if (option_live(&server->options, protected_mode) && !peer_is_local(from) &&
+        !server_password_set(server)) {
+        counter_add(counters, protected_mode_rejected, 1);
+        return &protected;
+    }
+    if (per_address > 0 && from_there > per_address) {
+        counter_add(counters, address_limit_rejected, 1);
+        return &too_many_of_yours;
+    }
+    return NULL;
+}
+
+static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
     struct server *server = l->server;
     char remote[ADDRESS_MAX], local[ADDRESS_MAX];
+    uint32_t from_there;
+    struct peer *peer = peers_enter(server->peers, from, &from_there);
+    const struct refusal *refusal = refusal_for(l, from, from_there);
     struct conn *c;
 
-    /* Only this thread adds, so the limit is never overrun. */
-    if (atomic_load_explicit(&server->clients, memory_order_relaxed) >=
-        (uint32_t)option_live(&server->options, maxclients)) {
-        turn_away(l, fd);
+    if (refusal != NULL) {
+        peers_leave(server->peers, &peer);
+        turn_away(l, fd, refusal);
         return;
     }
-    addresses(l, fd, peer, remote, local);
-    if ((c = conn_new(l->dialect, fd, remote, local, server->workers[0]->now)) == NULL)
+    addresses(l, fd, from, remote, local);
+    if ((c = conn_new(l->dialect, fd, remote, local, server->workers[0]->now)) == NULL) {
+        peers_leave(server->peers, &peer);
         return;
+    }
+    c->peer = peer;
     counter_add(&server->workers[0]->counters, connections_received, 1);
     atomic_fetch_add_explicit(&server->clients, 1, memory_order_relaxed);
     worker_adopt(server->workers[l->next_worker++ % server->workers_len], c);
 }
 
+/* There is no file descriptor for a connection that waits. The spare one is
+ * given up so that it can be told and let go: else it would wait for nothing,
+ * and the kernel would report it for ever. 0, or why that did not work either;
+ * EAGAIN: nobody waited, which accept() finds out last. */
+static int turn_away_without_file(struct listener *l)
+{
+    struct server *server = l->server;
+    int fd, why;
+
+    if (server->spare_fd < 0)
+        return EMFILE;
+    close(server->spare_fd);
+    fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    why = fd >= 0 ? 0 : errno;
+    if (fd >= 0) {
+        counter_add(&server->workers[0]->counters, no_file_rejected, 1);
+        turn_away(l, fd, &too_many);
+    }
+    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return why;
+}
+
 /* Not to spin on a socket that nothing can be taken from. */
-static void pause_accepting(struct listener *l, int why)
+static void pause_accepting(struct listener *l)
 {
     struct worker *w = l->server->workers[0];
 
-    if (w->now.ms >= l->next_log_ms) {
-        l->next_log_ms = w->now.ms + LOG_MS;
-        log_event(LOG_LEVEL_WARNING, "accept_failed",
-                  "reason=\"%s\" pause_ms=%d: raise the limit of open files, or lower maxclients",
-                  strerror(why), PAUSE_MS);
-    }
     loop_change(w->loop, l->fd, 0, &l->source);
     l->paused = true;
-    l->resume_ms = w->now.ms + PAUSE_MS;
+    l->resume_ms = w->ticks_ms + PAUSE_MS;
+    if (l->server->spare_fd < 0)
+        l->server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void say_failed(struct listener *l, int why)
+{
+    struct worker *w = l->server->workers[0];
+
+    if (w->ticks_ms >= l->next_log_ms) {
+        l->next_log_ms = w->ticks_ms + LOG_MS;
+        log_event(LOG_LEVEL_WARNING, "accept_failed",
+                  "reason=\"%s\": raise the limit of open files, or lower maxclients", strerror(why));
+    }
+}
+
+/* After accept() has failed. True: go on accepting. */
+static bool go_on_after(struct listener *l, int why)
+{
+    if (why == EINTR || why == ECONNABORTED)
+        return true;
+    if (why == EMFILE || why == ENFILE) {
+        int still = turn_away_without_file(l);
+
+        if (still == EAGAIN)
+            return false;
+        say_failed(l, why);
+        if (still == 0)
+            return true;
+    } else if (why == ENOBUFS || why == ENOMEM) {
+        say_failed(l, why);
+    } else {
+        return false;
+    }
+    pause_accepting(l);
+    return false;
 }
 
 static void on_connection(struct loop_source *source, unsigned events)
@@ -136,9 +237,7 @@ static void on_connection(struct loop_source *source, unsigned events)
             welcome(l, fd, &peer);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(l, errno);
-        if (errno != EINTR && errno != ECONNABORTED)
+        if (!go_on_after(l, errno))
             return;
     }
 }
@@ -154,12 +253,14 @@ bool listeners_start(struct server *server)
     return true;
 }
 
-void listeners_resume(struct server *server, instant now)
+void listeners_resume(struct server *server)
 {
+    int64_t now = server->workers[0]->ticks_ms;
+
     for (unsigned i = 0; i < server->listeners_len; i++) {
         struct listener *l = server->listeners[i];
 
-        if (!l->paused || now.ms < l->resume_ms)
+        if (!l->paused || now < l->resume_ms)
             continue;
         l->paused = false;
         loop_change(server->workers[0]->loop, l->fd, LOOP_READ, &l->source);
@@ -273,19 +374,39 @@ static bool open_tcp(struct server *server, const char *host, int port, enum dia
     return true;
 }
 
-/* A socket file that a crashed node left behind may go; one that somebody answers on may not. */
-static bool clear_stale(const struct sockaddr_un *address)
+/* A socket file that a crashed node left behind may go; one that somebody
+ * answers on may not, nor a file that is no socket. False: err says so. */
+static bool clear_stale(const struct sockaddr_un *address, char *err, size_t err_len)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive;
+    struct stat st;
+    int fd, why;
 
-    if (fd < 0)
+    if (lstat(address->sun_path, &st) != 0)
+        return true; /* bind() knows the reason, if it is not that there is none */
+    if (!S_ISSOCK(st.st_mode)) {
+        snprintf(err, err_len, "unixsocket %s is a file that is no socket: choose another path, or remove it",
+                 address->sun_path);
         return false;
-    alive = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
-    if (!alive && errno == ECONNREFUSED)
-        unlink(address->sun_path);
+    }
+    /* Not to wait for somebody whose queue is full: that is an answer, too. */
+    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0) {
+        snprintf(err, err_len, "cannot open a socket: %s", strerror(errno));
+        return false;
+    }
+    why = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
     close(fd);
-    return !alive;
+    if (why == ECONNREFUSED) {
+        unlink(address->sun_path);
+        return true;
+    }
+    if (why == 0 || why == EAGAIN)
+        snprintf(err, err_len,
+                 "unixsocket %s is taken: stop the program that listens there, or choose another",
+                 address->sun_path);
+    else
+        snprintf(err, err_len, "unixsocket %s is there already, and cannot be looked at: %s",
+                 address->sun_path, strerror(why));
+    return false;
 }
 
 static bool open_unix(struct server *server, char *err, size_t err_len)
@@ -300,10 +421,8 @@ static bool open_unix(struct server *server, char *err, size_t err_len)
         return false;
     }
     memcpy(address.sun_path, o->unixsocket, strlen(o->unixsocket) + 1);
-    if (!clear_stale(&address)) {
-        snprintf(err, err_len, "unixsocket %s is taken: stop the program that listens there", o->unixsocket);
+    if (!clear_stale(&address, err, err_len))
         return false;
-    }
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
         chmod(o->unixsocket, (mode_t)o->unixsocketperm) != 0 || listen(fd, o->tcp_backlog) != 0) {
@@ -366,6 +485,7 @@ bool listeners_open(struct server *server, char *err, size_t err_len)
 
 void listeners_close(struct server *server)
 {
+    pthread_mutex_lock(&server->options_lock); /* CONFIG SET tcp-keepalive may be at them */
     for (unsigned i = 0; i < server->listeners_len; i++) {
         struct listener *l = server->listeners[i];
 
@@ -378,4 +498,5 @@ void listeners_close(struct server *server)
     free(server->listeners);
     server->listeners = NULL;
     server->listeners_len = 0;
+    pthread_mutex_unlock(&server->options_lock);
 }

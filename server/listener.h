@@ -6,11 +6,12 @@
 
 /* Opens every socket that the options name. False: one line saying what to do is in err. */
 bool listeners_open(struct server *server, char *err, size_t err_len);
+/* Takes them away; the second call does nothing. */
 void listeners_close(struct server *server);
 /* Worker 0: starts accepting. */
 bool listeners_start(struct server *server);
-/* Worker 0: after a pause for want of file descriptors. */
-void listeners_resume(struct server *server, instant now);
+/* Worker 0: after a pause for want of memory or file descriptors. */
+void listeners_resume(struct server *server);
 /* tcp-keepalive has changed: for connections from now on. */
 void listeners_apply_keepalive(struct server *server);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "server/overload.h"
 
 #ifdef CORRAL_JEMALLOC
 #include <jemalloc/jemalloc.h>
@@ -126,6 +127,11 @@ void memory_hand_over(struct server *server, uint64_t bytes)
     tell_store(server, minus(atomic_load_explicit(&server->other_bytes, memory_order_relaxed), bytes));
 }
 
+void memory_take(struct server *server, uint64_t bytes)
+{
+    tell_store(server, atomic_load_explicit(&server->other_bytes, memory_order_relaxed) + bytes);
+}
+
 /* Of what is resident now, the part that neither the heap nor the store accounts for. */
 void memory_measure_base(struct server *server)
 {
@@ -150,6 +156,7 @@ void memory_measure(struct server *server)
     memory_heap(&heap);
     store_stats(server->store, &stats);
     tell_store(server, minus(heap.active, heap_of_store(&stats)));
+    overload_measure(server, &stats);
     resident = minus(heap.resident, heap_of_store(&stats));
     atomic_store_explicit(&server->heap_bytes, resident, memory_order_relaxed);
     used = server->base_bytes + resident + stats.memory_bytes;

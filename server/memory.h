@@ -20,6 +20,10 @@ void memory_measure(struct server *server);
  * or the store would count it twice until the next measurement, and evict for it. */
 void memory_hand_over(struct server *server, uint64_t bytes);
 
+/* The other way: a client's buffers have grown by that much. Told at once, or a
+ * burst of uploads could outgrow maxmemory between two measurements. */
+void memory_take(struct server *server, uint64_t bytes);
+
 /* Heap bytes in pages that are in use, and those the allocator keeps resident. */
 struct memory_heap {
     uint64_t allocated, active, resident;

@@ -17,6 +17,7 @@ enum option_kind {
     KIND_NUMBER,
     KIND_MODE,
     KIND_SIZE,
+    KIND_SHARE,
     KIND_CHOICE,
     KIND_TEXT,
     KIND_WORDS,
@@ -51,6 +52,7 @@ static const struct option_row rows[] = {
 #define NUMBER(field, name, value, min, max, when, help) {name, value, "", help, FIELD(field), (uint64_t)(min), (uint64_t)(max), KIND_NUMBER, when},
 #define MODE(field, name, value, min, max, when, help)   {name, value, "", help, FIELD(field), min, max, KIND_MODE, when},
 #define SIZE(field, name, value, min, max, when, help)   {name, value, "", help, FIELD(field), min, max, KIND_SIZE, when},
+#define SHARE(field, name, value, min, max, when, help)  {name, value, "", help, FIELD(field), min, max, KIND_SHARE, when},
 #define CHOICE(field, name, value, choices, when, help)  {name, value, choices, help, FIELD(field), 0, 0, KIND_CHOICE, when},
 #define TEXT(field, name, value, when, help)             {name, value, "", help, FIELD(field), 0, 0, KIND_TEXT, when},
 #define WORDS(field, name, value, when, help)            {name, value, "", help, FIELD(field), 0, 0, KIND_WORDS, when},
@@ -81,6 +83,10 @@ __attribute__((format(printf, 2, 3))) static void say(struct option_error *err, 
     va_start(args, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);
+    for (char *p = err->text; *p != '\0'; p++) { /* it is one line, whatever it quotes */
+        if (iscntrl((unsigned char)*p))
+            *p = '?';
+    }
 }
 
 /* ---- names ---------------------------------------------------------- */
@@ -295,6 +301,23 @@ static enum option_status set_size(size_t *field, const struct option_row *row, 
     return OPTION_OK;
 }
 
+/* "10%", or bytes. */
+static enum option_status set_share(size_t *field, const struct option_row *row, const char *value,
+                                    struct option_error *err)
+{
+    size_t length = strlen(value);
+    uint64_t percent;
+
+    if (length == 0 || value[length - 1] != '%')
+        return set_size(field, row, value, err);
+    if (!parse_digits(value, length - 1, 10, &percent) || percent < 1 || percent > 100) {
+        say(err, "argument must be a memory value or a percentage from 1%% to 100%%");
+        return OPTION_BAD_VALUE;
+    }
+    __atomic_store_n(field, (size_t)percent | OPTION_PERCENT, __ATOMIC_RELAXED);
+    return OPTION_OK;
+}
+
 static enum option_status set_choice(int *field, const struct option_row *row, const char *value,
                                      struct option_error *err)
 {
@@ -348,6 +371,7 @@ static enum option_status row_set(struct options *o, const struct option_row *ro
     case KIND_NUMBER:
     case KIND_MODE: return set_number(field_of(o, row), row, value, err);
     case KIND_SIZE: return set_size(field_of(o, row), row, value, err);
+    case KIND_SHARE: return set_share(field_of(o, row), row, value, err);
     case KIND_CHOICE: return set_choice(field_of(o, row), row, value, err);
     case KIND_TEXT:
     case KIND_WORDS: return set_string(field_of(o, row), value, err);
@@ -396,6 +420,14 @@ static void choice_print(const struct option_row *row, int position, char *out, 
     snprintf(out, room, "%.*s", (int)strcspn(at, " "), at);
 }
 
+static void share_print(size_t value, char *out, size_t room)
+{
+    if (value & OPTION_PERCENT)
+        snprintf(out, room, "%zu%%", value & ~OPTION_PERCENT);
+    else
+        snprintf(out, room, "%zu", value);
+}
+
 static void row_get(const struct options *o, const struct option_row *row, char *out, size_t room)
 {
     switch (row->kind) {
@@ -410,6 +442,9 @@ static void row_get(const struct options *o, const struct option_row *row, char 
         return;
     case KIND_SIZE:
         snprintf(out, room, "%zu", __atomic_load_n((size_t *)field_of(o, row), __ATOMIC_RELAXED));
+        return;
+    case KIND_SHARE:
+        share_print(__atomic_load_n((size_t *)field_of(o, row), __ATOMIC_RELAXED), out, room);
         return;
     case KIND_CHOICE:
         choice_print(row, __atomic_load_n((int *)field_of(o, row), __ATOMIC_RELAXED), out, room);
@@ -862,6 +897,7 @@ static void range_print(const struct option_row *row, char *out, size_t room)
         size_print(row->max, max, sizeof max);
         snprintf(out, room, "%s to %s", min, max);
         return;
+    case KIND_SHARE: snprintf(out, room, "bytes, or 1%% to 100%% of maxmemory"); return;
     case KIND_TEXT:
     case KIND_WORDS:
     case KIND_FIXED: break;

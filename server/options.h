@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum {
@@ -31,6 +32,7 @@ struct options {
 #define NUMBER(field, name, value, min, max, when, help) int field;
 #define MODE(field, name, value, min, max, when, help)   int field;
 #define SIZE(field, name, value, min, max, when, help)   size_t field;
+#define SHARE(field, name, value, min, max, when, help)  size_t field;
 #define CHOICE(field, name, value, choices, when, help)  int field;
 #define TEXT(field, name, value, when, help)             char *field;
 #define WORDS(field, name, value, when, help)            char *field;
@@ -41,6 +43,14 @@ struct options {
 /* Reads a LIVE number, size, flag or choice from any thread. Pairs with nothing:
  * the value stands alone, and a moment's delay does no harm. */
 #define option_live(options, field) __atomic_load_n(&(options)->field, __ATOMIC_RELAXED)
+
+/* A SHARE is bytes, or a percentage of something when this bit is set. */
+#define OPTION_PERCENT (SIZE_MAX / 2 + 1)
+/* How much that is, of a whole. 0 stays 0: no limit. */
+static inline uint64_t option_share(size_t value, uint64_t whole)
+{
+    return value & OPTION_PERCENT ? whole / 100 * (value & ~OPTION_PERCENT) : value;
+}
 
 /* Why something was refused: one line, no newline at its end. */
 struct option_error {

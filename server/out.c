@@ -50,6 +50,14 @@ static void fail(struct out *out)
     out->failed = true;
 }
 
+static bool over_limit(struct out *out, size_t more)
+{
+    if (out->limit == 0 || out->len + out->pinned_bytes + more <= out->limit)
+        return false;
+    out->over = true;
+    return true;
+}
+
 uint8_t *out_grow(struct out *out, size_t n)
 {
     size_t need, cap;
@@ -63,8 +71,14 @@ uint8_t *out_grow(struct out *out, size_t n)
         fail(out);
         return NULL;
     }
+    if (over_limit(out, n)) {
+        fail(out);
+        return n <= out->cap ? out->data : NULL;
+    }
     for (cap = out->cap > 0 ? out->cap : FIRST_CAPACITY; cap < need;)
         cap *= 2;
+    if (out->limit != 0 && cap > out->limit)
+        cap = need > out->limit ? need : out->limit;
     if ((data = realloc(out->data, cap)) == NULL) {
         fail(out);
         return n <= out->cap ? out->data : NULL;
@@ -98,7 +112,7 @@ static bool pins_grow(struct out *out)
 
 void out_blob(struct out *out, struct blob *blob, struct slice bytes)
 {
-    if (!out->failed && out->pins_len == out->pins_cap && !pins_grow(out))
+    if (!out->failed && (over_limit(out, bytes.len) || (out->pins_len == out->pins_cap && !pins_grow(out))))
         fail(out);
     if (out->failed || bytes.len == 0) {
         blob_unpin(&blob);
@@ -203,6 +217,7 @@ void out_clear(struct out *out, size_t keep)
     out->len = 0;
     out->sent = 0;
     out->failed = false;
+    out->over = false;
 }
 
 /* The rest of the stream, piece by piece, at the end of another. */
@@ -265,8 +280,11 @@ void out_move(struct out *to, struct out *from)
         return;
     }
     if (to->cap == 0 && to->pins_cap == 0 && out_pending(from) >= from->cap / 2) {
+        size_t limit = from->limit;
+
         *to = *from; /* mostly full: cheaper to hand over than to copy */
-        *from = (struct out){0};
+        to->limit = 0;
+        *from = (struct out){.limit = limit};
         return;
     }
     if (!to->failed && to->sent >= out_pending(to)) /* at least as much to drop as to move: linear */

@@ -27,8 +27,10 @@ struct out {
     struct out_pin *pins;
     size_t pins_len, pins_cap;
     size_t pinned_bytes;
-    size_t sent; /* bytes already taken by out_advance(), blobs included */
+    size_t sent;  /* bytes already taken by out_advance(), blobs included */
+    size_t limit; /* more bytes than this, blobs included, are a failure; 0: no limit */
     bool failed;
+    bool over; /* that is why it failed */
 };
 
 /* At least n writable bytes; write, then out_commit() with the end. Never NULL for n <= 1 MiB: when memory is

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #include "server/tracking.h"
 #include "server/ticks.h"
 #include "server/lookout.h"
+#include "server/peers.h"
 #include "server/worker.h"
 
 enum {
@@ -35,8 +37,10 @@ enum {
 
 /* ---- stopping ---- */
 
-void server_stop(struct server *server)
+void server_stop(struct server *server, bool now)
 {
+    if (now)
+        atomic_store_explicit(&server->stopping_now, true, memory_order_relaxed);
     /* Pairs with the acquire load of each worker's turn. */
     atomic_store_explicit(&server->stopping, true, memory_order_release);
     for (unsigned i = 0; i < server->workers_len; i++)
@@ -70,8 +74,10 @@ static void on_signal(struct loop_source *source, unsigned events)
         log_event(LOG_LEVEL_NOTICE, "log_reopened", "ok=%d", ok);
         return;
     }
-    log_event(LOG_LEVEL_NOTICE, "stopping", "signal=%u", info.ssi_signo);
-    server_stop(server);
+    bool again = atomic_load_explicit(&server->stopping, memory_order_relaxed);
+
+    log_event(LOG_LEVEL_NOTICE, "stopping", "signal=%u again=%d", info.ssi_signo, again);
+    server_stop(server, again);
 }
 
 static bool open_signals(struct server *server)
@@ -168,7 +174,7 @@ static void make_run_id(char run_id[41])
 }
 
 /* Redis's 0 is "no limit", and there is none beyond the machine's own. */
-static uint64_t memory_limit(const struct options *o)
+uint64_t server_memory_limit(const struct options *o)
 {
     return o->maxmemory != 0 ? o->maxmemory
                              : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -178,7 +184,7 @@ static bool open_store(struct server *server, unsigned workers, char *err, size_
 {
     const struct options *o = &server->options;
     struct store_config config = {
-        .memory_max = memory_limit(o), .item_max = o->max_item_size, .workers = workers};
+        .memory_max = server_memory_limit(o), .item_max = o->max_item_size, .workers = workers};
 
     if (getrandom(&config.seed, sizeof config.seed, 0) != sizeof config.seed)
         config.seed = (uint64_t)clock_now_us();
@@ -235,8 +241,8 @@ static bool build(struct server *server, char *err, size_t err_len)
            (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) &&
            (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
            (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
-           open_lookout(server, err, err_len) && make_workers(server, workers) && open_signals(server) &&
-           listeners_open(server, err, err_len);
+           (server->peers = peers_new()) != NULL && open_lookout(server, err, err_len) &&
+           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -251,6 +257,7 @@ struct server *server_new(struct options *options)
     server->options = *options;
     *options = (struct options){0};
     server->signals.fd = -1;
+    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     server->started = clock_now();
     pthread_mutex_init(&server->options_lock, NULL);
     pthread_mutex_init(&server->pause.lock, NULL);
@@ -279,6 +286,9 @@ void server_free(struct server **server)
     free(s->workers);
     clients_free(&s->registry);
     lookout_free(&s->lookout);
+    peers_free(&s->peers);
+    if (s->spare_fd >= 0)
+        close(s->spare_fd);
     gate_free(&s->gate);
     store_free(&s->store);
     tracking_free(&s->tracking);
@@ -342,7 +352,7 @@ int server_run(struct server *server)
         log_event(LOG_LEVEL_WARNING, "start_failed",
                   "reason=\"cannot start %u threads\": lower --threads, or raise ulimit -u",
                   server->workers_len);
-        server_stop(server);
+        server_stop(server, true);
     }
     for (unsigned i = 1; i <= running; i++)
         pthread_join(server->workers[i]->thread, NULL);
@@ -491,7 +501,7 @@ static void flush_if_due(struct server *server, instant now)
 void server_tick(struct server *server, instant now)
 {
     flush_if_due(server, now);
-    listeners_resume(server, now);
+    listeners_resume(server);
     if (now.ms < server->next_tick_ms && server->next_tick_ms - now.ms <= TICK_MS)
         return;
     server->next_tick_ms = now.ms + TICK_MS;
@@ -548,7 +558,7 @@ const char *server_apply_option(struct server *server, const char *name)
     struct options *o = &server->options;
 
     if (strcmp(name, "maxmemory") == 0)
-        return store_set_memory_max(server->store, memory_limit(o))
+        return store_set_memory_max(server->store, server_memory_limit(o))
                    ? NULL
                    : "too small or too large for the shards this process started with; restart with the new "
                      "maxmemory";

@@ -22,8 +22,16 @@ struct pubsub;
 struct tracking;
 struct monitors;
 struct memcache_auth;
+struct peers;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
+
+/* What clients hold together; see overload.h. */
+struct overload {
+    _Atomic int64_t buffers; /* bytes of all connections' buffers */
+    _Atomic int64_t blobs;   /* the blobs among them */
+    _Atomic uint64_t strays; /* bytes of values that only replies hold; as of the last measurement */
+};
 
 /* How often each kind of error was answered, for INFO errorstats. */
 struct error_stats {
@@ -89,11 +97,16 @@ struct server {
     unsigned workers_len;
     instant started;
     char run_id[41];
-    _Atomic bool stopping; /* set by SHUTDOWN or a signal: every worker finishes its batch and leaves */
+    _Atomic bool
+        stopping; /* set by SHUTDOWN or a signal: every worker finishes what its clients have asked */
+    _Atomic bool stopping_now; /* the same, and nobody waits for clients to take their replies */
     _Atomic uint32_t clients;
     struct clients *registry;    /* all sessions; clients.h */
     struct listener **listeners; /* worker 0's */
     unsigned listeners_len;
+    struct peers *peers; /* who has how many connections */
+    int spare_fd;        /* given up for a moment to tell a client that there are no more */
+    struct overload overload;
     struct error_stats errors;
     struct server_signals signals;
     struct server_rates rates;
@@ -143,8 +156,10 @@ uint64_t server_used_memory(struct server *server);
 uint64_t server_rss(void);
 /* Applies the effect of a changed option (maxmemory, policy, loglevel ...). NULL, or why it was refused. */
 const char *server_apply_option(struct server *server, const char *name);
-/* Asks all workers to stop; returns at once. Any thread. */
-void server_stop(struct server *server);
+/* Asks all workers to stop; returns at once. Any thread. `now`: clients get no time to take their replies. */
+void server_stop(struct server *server, bool now);
+/* maxmemory, or all that the machine has when it is 0. */
+uint64_t server_memory_limit(const struct options *o);
 /* flush_all with a delay: drops all of database 0 at `when` (memcached); a later call replaces it. */
 void server_flush_at(struct server *server, instant when);
 

@@ -7,17 +7,32 @@
 
 #include "server/check.h"
 #include "server/listener.h"
+#include "server/log.h"
+#include "server/overload.h"
+#include "server/peers.h"
 #include "server/push.h"
 #include "server/server.h"
 #include "server/lookout.h"
 
 enum {
-    SWEEP_MS = 1000,           /* how often idle connections are looked for */
-    TICK_US = 300,             /* of upkeep at a time: no client waits longer for it */
-    CLOCK_JUMP_MS = 60 * 1000, /* the wall clock was set back: start the timers anew */
+    SWEEP_MS = 1000,    /* how often idle connections are looked for */
+    TICK_US = 300,      /* of upkeep at a time: no client waits longer for it */
+    DRAIN_WAIT_MS = 50, /* at most, between two looks at whether time is over */
+    LINGER_MS = 1000,   /* for those who keep sending after their last reply */
+    LOG_LINES = 10,     /* about clients, a second */
+    LOG_MS = 1000,
+    REQUEST_LEAST = 64 * 1024, /* what a request may always have, however short memory is */
 };
 
 /* ---- inbox ---- */
+
+static void open_conn(struct worker *w, struct conn *c)
+{
+    if (!conn_open(c, w))
+        atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
+    else if (w->finishing)
+        conn_finish(c);
+}
 
 static void open_arrived(struct worker *w)
 {
@@ -31,8 +46,7 @@ static void open_arrived(struct worker *w)
         struct conn *next = c->next;
 
         c->next = NULL;
-        if (!conn_open(c, w))
-            atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
+        open_conn(w, c);
         c = next;
     }
 }
@@ -59,8 +73,7 @@ void worker_adopt(struct worker *w, struct conn *c)
     bool first;
 
     if (w->index == 0) { /* the caller's own: no hand-over */
-        if (!conn_open(c, w))
-            atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
+        open_conn(w, c);
         return;
     }
     pthread_mutex_lock(&inbox->lock);
@@ -77,6 +90,31 @@ void worker_notice_killed(struct worker *w)
     /* Pairs with the acquire exchange in close_killed(): the marks are seen with it. */
     atomic_store_explicit(&w->inbox.killed_some, true, memory_order_release);
     worker_wake(w);
+}
+
+void worker_notice_overload(struct worker *w)
+{
+    if (!atomic_exchange_explicit(&w->inbox.overloaded, true, memory_order_relaxed))
+        worker_wake(w);
+}
+
+/* ---- logging ---- */
+
+bool worker_may_log(struct worker *w)
+{
+    struct worker_log *log = &w->log;
+
+    if (w->ticks_ms - log->since_ms > LOG_MS) {
+        if (log->missed > 0)
+            log_event(LOG_LEVEL_WARNING, "log_lines_left_out", "lines=%u worker=%u", log->missed, w->index);
+        *log = (struct worker_log){.since_ms = w->ticks_ms};
+    }
+    if (log->lines < LOG_LINES) {
+        log->lines++;
+        return true;
+    }
+    log->missed++;
+    return false;
 }
 
 /* ---- life ---- */
@@ -131,6 +169,13 @@ void worker_free(struct worker **worker)
     post_box_clear(&w->outbox);
     out_free(&w->bcast);
     timers_free(&w->timers);
+    while (w->inbox.arrived != NULL) { /* dealt to it after it had left */
+        struct conn *next = w->inbox.arrived->next;
+
+        peers_leave(w->server->peers, &w->inbox.arrived->peer);
+        conn_close(w->inbox.arrived);
+        w->inbox.arrived = next;
+    }
     if (w->inbox.eventfd >= 0)
         close(w->inbox.eventfd);
     pthread_mutex_destroy(&w->inbox.lock);
@@ -186,22 +231,81 @@ static void tick_store(struct worker *w, unsigned budget_us)
     lookout_upkeep(w->server->lookout, w->now, ticks_to_ns(ticks_between(began, ticks_now())));
 }
 
+static void close_overdue(struct worker *w)
+{
+    int64_t limit_ms = (int64_t)option_live(w->exec.options, client_request_timeout) * 1000;
+    struct burden *next;
+
+    for (struct burden *b = burden_first(&w->burdens); b != NULL; b = next) {
+        struct conn *c = conn_of_burden(b);
+        const char *late = limit_ms > 0 ? conn_overdue(c, w->ticks_ms, limit_ms) : NULL;
+
+        next = burden_next(&w->burdens, b);
+        if (late == NULL) {
+            conn_account(c); /* others may have let go of values that it waits for */
+            continue;
+        }
+        counter_add(&w->counters, client_request_timeout_closed, 1);
+        if (worker_may_log(w))
+            log_event(LOG_LEVEL_NOTICE, "client_request_timeout", "addr=%s waiting_for=%s held=%zu: closed",
+                      c->session.address, late, conn_holds(c));
+        conn_close(c);
+    }
+}
+
+/* Whoever was idle for a minute is so still when somebody sets the clock. */
+static void follow_clock(struct worker *w)
+{
+    int64_t step = clock_watch_step(&w->watch, w->now, w->ticks_ms);
+
+    if (step == 0)
+        return;
+    for (struct conn *c = w->conns; c != NULL; c = c->next) {
+        int64_t active = atomic_load_explicit(&c->session.last_active_ms, memory_order_relaxed);
+        int64_t moved = clock_moved(active, step, w->now.ms);
+
+        atomic_store_explicit(&c->session.last_active_ms, moved, memory_order_relaxed);
+    }
+    if (w->index == 0)
+        log_event(LOG_LEVEL_WARNING, "clock_set", "step_ms=%lld", (long long)step);
+}
+
+/* What depends on options and on how much memory is left, looked at now and then. */
+static void set_limits(struct worker *w)
+{
+    uint64_t clients = server_client_bytes_max(w->server), held = server_client_bytes(w->server);
+    size_t replies = option_live(w->exec.options, client_output_buffer_limit);
+    size_t request = w->exec.options->max_item_size;
+
+    if (clients != 0) {
+        uint64_t left = clients > held ? clients - held : 0;
+
+        if (replies > clients)
+            replies = (size_t)clients;
+        if (request > left)
+            request = left > REQUEST_LEAST ? (size_t)left : REQUEST_LEAST;
+    }
+    w->out.limit = replies;
+    w->request_max = request;
+}
+
 /* Periodic work that is due. */
 static void worker_tick(struct worker *w)
 {
     int64_t period = 1000 / option_live(w->exec.options, hz);
     unsigned budget = TICK_US * (unsigned)option_live(w->exec.options, active_expire_effort);
 
-    if (w->next_tick_ms - w->now.ms > CLOCK_JUMP_MS)
-        w->next_tick_ms = w->next_sweep_ms = w->now.ms;
-    if (w->store_busy || w->now.ms >= w->next_tick_ms)
+    if (w->store_busy || w->ticks_ms >= w->next_tick_ms)
         tick_store(w, budget);
-    if (w->now.ms < w->next_tick_ms)
+    if (w->ticks_ms < w->next_tick_ms)
         return;
-    w->next_tick_ms = w->now.ms + (period > 0 ? period : 1);
-    if (w->now.ms >= w->next_sweep_ms) {
-        w->next_sweep_ms = w->now.ms + SWEEP_MS;
+    w->next_tick_ms = w->ticks_ms + (period > 0 ? period : 1);
+    set_limits(w);
+    if (w->ticks_ms >= w->next_sweep_ms) {
+        w->next_sweep_ms = w->ticks_ms + SWEEP_MS;
+        follow_clock(w);
         close_idle(w);
+        close_overdue(w);
         batch_trim(w->batch);
     }
     if (w->index == 0)
@@ -212,7 +316,7 @@ static void worker_tick(struct worker *w)
 
 static int sleep_ms(const struct worker *w)
 {
-    int64_t left = w->next_tick_ms - w->now.ms;
+    int64_t left = w->next_tick_ms - w->ticks_ms;
 
     if (timers_some(&w->timers) && timers_next(&w->timers).ms - w->now.ms < left)
         left = timers_next(&w->timers).ms - w->now.ms;
@@ -255,9 +359,68 @@ static void speak_unasked(struct worker *w)
         timers_run(&w->timers, w->now);
 }
 
+static void look_at_clock(struct worker *w)
+{
+    w->now = w->exec.now = clock_now();
+    w->ticks_ms = clock_ticks_ms();
+}
+
+static void turn(struct worker *w, int n)
+{
+    loop_run(w->loop, n);
+    speak_unasked(w);
+    close_killed(w);
+    if (atomic_load_explicit(&w->inbox.overloaded, memory_order_relaxed)) {
+        atomic_store_explicit(&w->inbox.overloaded, false, memory_order_relaxed);
+        overload_shed(w);
+    }
+}
+
+/* Who only keeps sending does not keep us. */
+static bool waits_for_replies(const struct worker *w)
+{
+    for (const struct conn *c = w->conns; c != NULL; c = c->next) {
+        if (!c->lingering)
+            return true;
+    }
+    return false;
+}
+
+/* Answers what clients have asked so far, and gives them time to take it. */
+static void finish_all(struct worker *w)
+{
+    int64_t limit_ms = (int64_t)option_live(w->exec.options, shutdown_timeout) * 1000;
+    int64_t started = w->ticks_ms, lingering = 0;
+    struct conn *next;
+
+    w->finishing = true;
+    open_arrived(w);
+    for (struct conn *c = w->conns; c != NULL; c = next) {
+        next = c->next;
+        conn_finish(c);
+    }
+    while (w->conns != NULL && w->ticks_ms - started < limit_ms &&
+           !atomic_load_explicit(&w->server->stopping_now, memory_order_relaxed)) {
+        int n = loop_wait(w->loop, DRAIN_WAIT_MS);
+
+        look_at_clock(w);
+        turn(w, n);
+        if (waits_for_replies(w))
+            lingering = w->ticks_ms;
+        else if (w->ticks_ms - (lingering > 0 ? lingering : started) > LINGER_MS)
+            break;
+    }
+}
+
 static void close_all(struct worker *w)
 {
-    open_arrived(w);
+    unsigned left = 0;
+
+    for (const struct conn *c = w->conns; c != NULL; c = c->next)
+        left += !c->lingering;
+    if (left > 0)
+        log_event(LOG_LEVEL_NOTICE, "clients_cut_off", "clients=%u worker=%u: shutdown-timeout is over", left,
+                  w->index);
     while (w->conns != NULL) {
         conn_flush_at_exit(w->conns);
         conn_close(w->conns);
@@ -269,16 +432,18 @@ void worker_run(struct worker *w)
     int n = 0;
 
     post_set_me(w);
-    w->now = w->exec.now = clock_now();
+    look_at_clock(w);
+    set_limits(w);
     while (!stopping(w)) {
         n = wait_for_work(w, n > 0);
-        w->now = w->exec.now = clock_now();
-        loop_run(w->loop, n);
-        speak_unasked(w);
-        close_killed(w);
-        if (w->store_busy || w->now.ms >= w->next_tick_ms || w->next_tick_ms - w->now.ms > CLOCK_JUMP_MS)
+        look_at_clock(w);
+        turn(w, n);
+        if (w->store_busy || w->ticks_ms >= w->next_tick_ms)
             worker_tick(w);
         push_flush(w);
     }
+    if (w->index == 0)
+        listeners_close(w->server);
+    finish_all(w);
     close_all(w);
 }

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "server/burden.h"
 #include "server/conn.h"
 #include "server/dispatch.h"
 #include "server/exec.h"
@@ -17,6 +18,12 @@ enum {
     WORKER_OUT_KEPT = 256 * 1024,   /* of the reply buffer between turns */
 };
 
+/* So that a crowd of misbehaving clients does not fill the log. */
+struct worker_log {
+    int64_t since_ms;
+    unsigned lines, missed;
+};
+
 /* Sockets and calls from other threads; everything else of a worker is its own. */
 struct worker_inbox {
     struct loop_source source; /* of the eventfd */
@@ -25,6 +32,7 @@ struct worker_inbox {
     struct conn *arrived;     /* under the lock */
     struct post_box post;     /* letters; push.h */
     _Atomic bool killed_some; /* a session of ours was marked killed */
+    _Atomic bool overloaded;  /* clients hold too much, and the largest is ours */
 };
 
 struct worker {
@@ -47,9 +55,17 @@ struct worker {
     post_address bcast_writer;
     struct timers timers;
     instant now;          /* of this turn */
+    int64_t ticks_ms;     /* the same on the clock that nobody sets; all that follow are on it */
     int64_t next_tick_ms; /* upkeep; see worker_tick() */
     int64_t next_sweep_ms;
-    bool store_busy; /* store_tick() wants to be called again */
+    int64_t next_attack_log_ms;
+    struct clock_watch watch;
+    struct worker_log log;
+    struct burden_list burdens; /* connections that hold something */
+    size_t request_max;         /* bytes of a request's longest word that are worth receiving now */
+    uint64_t unmeasured_bytes;  /* received since strays were last looked for: see overload.c */
+    bool finishing;             /* the node stops: who comes now is let go as soon as may be */
+    bool store_busy;            /* store_tick() wants to be called again */
     struct worker_inbox inbox;
     struct counters counters;
     struct figures *figures; /* per command */
@@ -68,5 +84,11 @@ void worker_adopt(struct worker *worker, struct conn *conn);
 void worker_wake(struct worker *worker);
 /* One of its sessions was marked killed. Any thread. */
 void worker_notice_killed(struct worker *worker);
+/* It has the largest of the clients that together hold too much. Any thread. */
+void worker_notice_overload(struct worker *worker);
+
+/* Whether another line about some client's fault may go to the log: ten a
+ * second. How many were left out is logged when the second is over. */
+bool worker_may_log(struct worker *worker);
 
 #endif

@@ -262,10 +262,12 @@ void cmd_time(struct exec *x, struct request *rq)
     reply_text(x, text);
 }
 
-/* What to save before is the same to us: there is nothing to save to. */
+/* What to save before is the same to us: there is nothing to save to. NOW does
+ * not wait for clients; there is nothing that FORCE could overcome, and once it
+ * goes on nobody is listened to who could ABORT it. */
 void cmd_shutdown(struct exec *x, struct request *rq)
 {
-    bool save = false, nosave = false, abort_it = false;
+    bool save = false, nosave = false, now = false, abort_it = false;
 
     for (uint32_t i = 1; i < rq->argc; i++) {
         if (slice_is(rq->argv[i], "save"))
@@ -274,7 +276,9 @@ void cmd_shutdown(struct exec *x, struct request *rq)
             nosave = true;
         else if (slice_is(rq->argv[i], "abort"))
             abort_it = true;
-        else if (!slice_is(rq->argv[i], "now") && !slice_is(rq->argv[i], "force")) {
+        else if (slice_is(rq->argv[i], "now"))
+            now = true;
+        else if (!slice_is(rq->argv[i], "force")) {
             reply_syntax_error(x);
             return;
         }
@@ -286,6 +290,6 @@ void cmd_shutdown(struct exec *x, struct request *rq)
     } else {
         log_event(LOG_LEVEL_NOTICE, "stopping", "command=shutdown addr=%s", x->session->address);
         x->session->close_after_reply = true;
-        server_stop(x->server);
+        server_stop(x->server, now);
     }
 }

@@ -11,6 +11,7 @@
 #include "server/command/command.h"
 #include "server/memory.h"
 #include "server/pubsub.h"
+#include "server/overload.h"
 #include "server/server.h"
 #include "server/lookout.h"
 #include "server/tracking.h"
@@ -157,6 +158,9 @@ static void info_clients(struct info *info)
     number(info, "client_output_limit_closed", info->counters.client_output_limit_closed);
     number(info, "client_query_limit_closed", info->counters.client_query_limit_closed);
     number(info, "client_idle_closed", info->counters.client_idle_closed);
+    number(info, "client_request_timeout_closed", info->counters.client_request_timeout_closed);
+    number(info, "client_memory", server_client_bytes(info->server));
+    number(info, "client_memory_max", server_client_bytes_max(info->server));
     constants(info, (const char *const[]){"client_recent_max_input_buffer:0",
                                           "client_recent_max_output_buffer:0", NULL});
 }
@@ -331,6 +335,11 @@ static void info_stats(struct info *info)
     line(info, "instantaneous_output_kbps:%.2f",
          (double)atomic_load_explicit(&rates->output_bytes, memory_order_relaxed) / 1024);
     number(info, "rejected_connections", c->connections_rejected);
+    number(info, "address_limit_rejected", c->address_limit_rejected);
+    number(info, "protected_mode_rejected", c->protected_mode_rejected);
+    number(info, "no_file_rejected", c->no_file_rejected);
+    number(info, "cross_protocol_closed", c->cross_protocol_closed);
+    number(info, "evicted_clients", c->evicted_clients);
     number(info, "expired_keys", s->expired);
     number(info, "evicted_keys", s->evicted);
     number(info, "keyspace_hits", c->keyspace_hits);

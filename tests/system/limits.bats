@@ -132,7 +132,7 @@ big_buffer_seen()
     start_node --maxmemory 64mb
     "$CORRAL_BIN/corral-load" --port "$PORT" --keys 30000 --value-size 1000 --preload --seconds 0 >/dev/null
     is 30000 cli DBSIZE
-    announce $'*3\r\n$3\r\nSET\r\n$1\r\na\r\n$60000000\r\nx' "$PORT"
+    announce $'*3\r\n$3\r\nSET\r\n$1\r\na\r\n$30000000\r\nx' "$PORT"
     eventually big_buffer_seen
     local before
     before=$(cli INFO server | tr -d '\r' | sed -n 's/^uptime_in_seconds://p')

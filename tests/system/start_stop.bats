@@ -177,3 +177,119 @@ refused_in_4_gb()
     is OK cli CONFIG SET hz 11
     grep -q 'event=config_set option=hz value="11"' "$LOG"
 }
+
+# Everything that is wrong before the node runs is one line and exit code 1.
+one_line()
+{
+    refused "$@"
+    [ "$status" -eq 1 ]
+    [ "${#lines[@]}" -eq 1 ]
+    [[ $output == "corrald: "* ]]
+}
+
+@test "what cannot be read, written or become is said in one line" {
+    local quiet=(--port 0 --memcache-port 0 --unixsocket "$BATS_TEST_TMPDIR/s")
+    one_line "$BATS_TEST_TMPDIR"
+    [[ $output == *"$BATS_TEST_TMPDIR"*directory* ]]
+    one_line "${quiet[@]}" --logfile "$BATS_TEST_TMPDIR/none/log"
+    [[ $output == *"cannot open logfile"*"No such file"* ]]
+    one_line "${quiet[@]}" --pidfile "$BATS_TEST_TMPDIR/none/pid"
+    [[ $output == *"cannot write pidfile"*"No such file"* ]]
+    one_line "${quiet[@]}" --pidfile "$BATS_TEST_TMPDIR"
+    [[ $output == *"cannot write pidfile"*directory* ]]
+    one_line "${quiet[@]}" --user nobody-of-that-name
+    [[ $output == *"there is no user 'nobody-of-that-name'"* ]]
+    one_line --bind 192.0.2.77 --port "$(free_port)"
+    [[ $output == *"cannot listen on 192.0.2.77"* ]]
+    one_line --bind no.such.host.invalid
+    [[ $output == *"bind: no.such.host.invalid is no address"* ]]
+    one_line "${quiet[@]}" --maxmemory-clients 200%
+    [[ $output == *"maxmemory-clients"*"percentage"* ]]
+    one_line --port
+    [[ $output == *"value is missing"* ]]
+    one_line port=1
+    [ ! -e "$BATS_TEST_TMPDIR/s" ]
+}
+
+@test "a file that is no socket is not removed in the place of one" {
+    echo precious >"$BATS_TEST_TMPDIR/file"
+    one_line --port 0 --memcache-port 0 --unixsocket "$BATS_TEST_TMPDIR/file"
+    [[ $output == *"no socket"* ]]
+    is precious cat "$BATS_TEST_TMPDIR/file"
+}
+
+@test "a second node with the same pid file is refused; that of a crashed one is taken over" {
+    start_node --pidfile "$BATS_TEST_TMPDIR/pid"
+    one_line --port 0 --memcache-port 0 --unixsocket "$BATS_TEST_TMPDIR/s" --pidfile "$BATS_TEST_TMPDIR/pid"
+    [[ $output == *"belongs to a running process ($PID)"* ]]
+    is "$PID" cat "$BATS_TEST_TMPDIR/pid"
+    kill -KILL "$PID"
+    wait "$PID" || true
+    start_node --pidfile "$BATS_TEST_TMPDIR/pid"
+    is "$PID" cat "$BATS_TEST_TMPDIR/pid"
+}
+
+@test "started by root it goes on as another user" {
+    [ "$(id -u)" = 0 ] || skip "only root can do that"
+    start_node --user nobody --pidfile "$BATS_TEST_TMPDIR/pid"
+    is nobody stat -c %U "/proc/$PID"
+    is PONG cli PING
+    stop_node
+    [ ! -s "$BATS_TEST_TMPDIR/pid" ]
+}
+
+@test "SIGTERM lets what was asked be answered, and takes nobody new" {
+    start_node
+    head -c 1000000 /dev/zero | tr '\0' x | cli -x SET big >/dev/null
+    # Asks for 100 MB, and begins to read when the node has been told to stop.
+    exec 5<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'GET big\r\n%.0s' $(seq 100) >&5
+    eventually replies_wait
+    kill -TERM "$PID"
+    eventually grep -q event=stopping "$LOG"
+    eventually refuses_connections
+    is $((100 * (1000000 + 12))) bytes_left
+    exec 5>&-
+    wait "$PID"
+    grep -q "event=stopped" "$LOG"
+    ! grep -q event=clients_cut_off "$LOG"
+}
+
+bytes_left()
+{
+    timeout 20 cat <&5 | wc -c
+}
+
+replies_wait()
+{
+    [ "$(cli CLIENT LIST | grep -c 'omem=[1-9]')" -ge 1 ]
+}
+
+refuses_connections()
+{
+    ! nc -z 127.0.0.1 "$PORT"
+}
+
+@test "shutdown-timeout bounds it, and SHUTDOWN NOW or a second signal do not wait" {
+    local how
+    for how in timeout now signal; do
+        PORT= MC_PORT=
+        start_node --shutdown-timeout "$([ $how = timeout ] && echo 1 || echo 60)"
+        head -c 1000000 /dev/zero | tr '\0' x | cli -x SET big >/dev/null
+        exec 5<>"/dev/tcp/127.0.0.1/$PORT"
+        printf 'GET big\r\n%.0s' $(seq 20) >&5
+        eventually replies_wait
+        case $how in
+        timeout) kill -TERM "$PID" ;;
+        now) cli SHUTDOWN NOSAVE NOW ;;
+        signal)
+            kill -TERM "$PID"
+            eventually grep -q event=stopping "$LOG"
+            kill -TERM "$PID"
+            ;;
+        esac
+        wait "$PID"
+        grep -q 'event=clients_cut_off clients=1' "$LOG"
+        exec 5>&-
+    done
+}

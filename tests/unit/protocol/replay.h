@@ -126,7 +126,10 @@ static inline void replay_run(struct replay *r, const uint8_t *in, size_t len, s
                 status = resp_parse(&resp, &r->resp, buf + at, here - at, &request, &consumed);
                 wanted = resp.wanted;
                 error = resp.error;
-                REPLAY_CHECK(status != PARSE_REFUSED);
+                if (status == PARSE_REFUSED) {
+                    REPLAY_CHECK(resp.swallowing && resp.refused > r->resp.bulk_keep && request.argc == 0);
+                    error = "too long";
+                }
             } else if (r->dialect == REPLAY_BINARY) {
                 status = binary_parse(&binary, r->value_max, buf + at, here - at, &request, &consumed);
                 wanted = binary.wanted;

@@ -24,6 +24,29 @@ static void expect(const struct replay *setup, const uint8_t *in, size_t len, co
     replay_compare_all(setup, in, len);
 }
 
+static void long_words_are_refused_and_swallowed(void **state)
+{
+    static const struct replay thrifty = {.dialect = REPLAY_RESP, .resp = {.bulk_max = 40, .bulk_keep = 5}};
+
+    (void)state;
+    expect(&thrifty, SPELLED("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nhello\r\n"),
+           "done 3:SET 1:k 5:hello\nleft 0\n");
+    expect(&thrifty, SPELLED("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$6\r\nhello!\r\nPING\r\n"),
+           "refused [too long]\nnothing 8\ndone 4:PING\nleft 0\n");
+    /* Words behind it go the same way, however long they are, up to what is legal. */
+    expect(
+        &thrifty,
+        SPELLED(
+            "*4\r\n$3\r\nSET\r\n$8\r\n*1\r\n$1\r\n\r\n$2\r\nab\r\n$12\r\n0123456789ab\r\n*1\r\n$1\r\nx\r\n"),
+        "refused [too long]\nnothing 37\ndone 1:x\nleft 0\n");
+    expect(&thrifty, SPELLED("*2\r\n$6\r\nhello!\r\n$41\r\n"),
+           "refused [too long]\nnothing 8\nbroken [Protocol error: invalid bulk length]\n");
+    expect(&thrifty, SPELLED("*2\r\n$6\r\nhello!\r\nfoo\r\n"),
+           "refused [too long]\nnothing 8\nbroken [Protocol error: expected '$', got 'f']\n");
+    expect(&thrifty, SPELLED("*2\r\n$6\r\nhel"), "refused [too long]\nnothing 3\nleft 0\n");
+    expect(&thrifty, SPELLED("*1\r\n$41\r\n"), "broken [Protocol error: invalid bulk length]\n");
+}
+
 static void requests_are_words(void **state)
 {
     (void)state;
@@ -306,11 +329,17 @@ static void replies_follow_the_version(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_words),        cmocka_unit_test(ends_of_lines_are_skipped_unread),
-        cmocka_unit_test(broken_requests_are_named), cmocka_unit_test(limits_hold),
-        cmocka_unit_test(inline_words_are_unquoted), cmocka_unit_test(endless_lines_are_cut_off),
-        cmocka_unit_test(more_says_how_much),        cmocka_unit_test(a_million_words_are_hopped_over_once),
-        cmocka_unit_test(full_argv_changes_nothing), cmocka_unit_test(replies_follow_the_version),
+        cmocka_unit_test(requests_are_words),
+        cmocka_unit_test(ends_of_lines_are_skipped_unread),
+        cmocka_unit_test(broken_requests_are_named),
+        cmocka_unit_test(limits_hold),
+        cmocka_unit_test(inline_words_are_unquoted),
+        cmocka_unit_test(endless_lines_are_cut_off),
+        cmocka_unit_test(more_says_how_much),
+        cmocka_unit_test(a_million_words_are_hopped_over_once),
+        cmocka_unit_test(full_argv_changes_nothing),
+        cmocka_unit_test(replies_follow_the_version),
+        cmocka_unit_test(long_words_are_refused_and_swallowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
