@@ -270,8 +270,7 @@ static void follow_clock(struct worker *w)
         log_event(LOG_LEVEL_WARNING, "clock_set", "step_ms=%lld", (long long)step);
 }
 
-/* What depends on options and on how much memory is left, looked at now and then. */
-static void set_limits(struct worker *w)
+void worker_set_limits(struct worker *w)
 {
     uint64_t clients = server_client_bytes_max(w->server), held = server_client_bytes(w->server);
     size_t replies = option_live(w->exec.options, client_output_buffer_limit);
@@ -300,7 +299,7 @@ static void worker_tick(struct worker *w)
     if (w->ticks_ms < w->next_tick_ms)
         return;
     w->next_tick_ms = w->ticks_ms + (period > 0 ? period : 1);
-    set_limits(w);
+    worker_set_limits(w);
     if (w->ticks_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->ticks_ms + SWEEP_MS;
         follow_clock(w);
@@ -433,7 +432,7 @@ void worker_run(struct worker *w)
 
     post_set_me(w);
     look_at_clock(w);
-    set_limits(w);
+    worker_set_limits(w);
     while (!stopping(w)) {
         n = wait_for_work(w, n > 0);
         look_at_clock(w);

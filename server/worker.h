@@ -87,6 +87,9 @@ void worker_notice_killed(struct worker *worker);
 /* It has the largest of the clients that together hold too much. Any thread. */
 void worker_notice_overload(struct worker *worker);
 
+/* Sizes what a request and a reply may hold by the options and by the memory that
+ * clients have left; done with every tick, and needed sooner only after a change. */
+void worker_set_limits(struct worker *worker);
 /* Whether another line about some client's fault may go to the log: ten a
  * second. How many were left out is logged when the second is over. */
 bool worker_may_log(struct worker *worker);

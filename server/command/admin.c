@@ -8,6 +8,7 @@
 #include "server/log.h"
 #include "server/options_rewrite.h"
 #include "server/server.h"
+#include "server/worker.h"
 
 /* ---- CONFIG GET ---- */
 
@@ -178,6 +179,8 @@ static void config_set(struct exec *x, struct request *rq)
             refuse_change(x, rq->argv[2 + 2 * at], why);
         } else {
             log_changes(changes, n);
+            worker_set_limits(
+                x->worker); /* for what this client sends next; the others' come with their ticks */
             reply_ok(x);
         }
     }
