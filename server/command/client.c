@@ -390,7 +390,8 @@ static bool read_on_off(struct exec *x, struct slice word, bool *on)
     return false;
 }
 
-/* No client is ever closed to make room for another. */
+/* Shown by CLIENT LIST and no more: whoever holds most is closed first when
+ * clients hold too much together (overload.h), or a few could ask to hold all. */
 void client_no_evict(struct exec *x, struct request *rq)
 {
     bool on;
