@@ -1,5 +1,7 @@
 #include "server/gate.h"
 
+#include "server/spin.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -83,7 +85,7 @@ static void wait_until_outside(struct gate *g, struct gate_slot *slot)
     for (unsigned spins = 0; spins < SPINS; spins++) {
         if (!atomic_load(&slot->inside))
             return;
-        __builtin_ia32_pause();
+        spin_pause();
     }
     pthread_mutex_lock(&g->lock);
     while (atomic_load(&slot->inside))

@@ -1,4 +1,5 @@
 /* read.c - looking a value up without a lock; see racy.h for why it is sound. */
+#include "server/spin.h"
 #include "server/store/store_private.h"
 
 /* ---- keys ---- */
@@ -83,7 +84,7 @@ static uint32_t stable_version(struct shard *s, struct bucket *home)
         if ((version & 1) == 0)
             return version;
         if (spins < 64) {
-            __builtin_ia32_pause();
+            spin_pause();
         } else {
             pthread_mutex_lock(&s->lock);
             pthread_mutex_unlock(&s->lock);
