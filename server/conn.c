@@ -227,6 +227,11 @@ size_t conn_holds(const struct conn *c)
     return buffers_held(c) + values_held(&c->pending);
 }
 
+bool conn_is_spared(const struct conn *c)
+{
+    return atomic_load_explicit(&c->session.shown, memory_order_relaxed) & SHOWN_NO_EVICT;
+}
+
 void conn_account(struct conn *c)
 {
     struct worker *w = c->worker;
@@ -234,7 +239,7 @@ void conn_account(struct conn *c)
 
     if (owned == 0 && c->burden.class == 0 && c->begun_ms == 0)
         return; /* holds nothing, as most do most of the time */
-    burden = owned + values_held(&c->pending);
+    burden = conn_is_spared(c) ? owned != 0 : owned + values_held(&c->pending);
     burden_set(&w->burdens, &c->burden, burden > 0 ? burden : c->begun_ms != 0);
     if (owned == c->owned)
         return;

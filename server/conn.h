@@ -81,6 +81,9 @@ void conn_flush_at_exit(struct conn *conn);
 /* Brings the accounts up to date. conn.c does so itself; for others who have
  * added to what is pending. */
 void conn_account(struct conn *conn);
+/* CLIENT NO-EVICT: not to be closed because clients hold too much. Its account
+ * calls it as light as can be, so that all others go before it is looked at. */
+bool conn_is_spared(const struct conn *conn);
 /* What it holds: buffers, and its part of large values that wait to be sent. */
 size_t conn_holds(const struct conn *conn);
 struct conn *conn_of_burden(struct burden *burden);

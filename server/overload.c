@@ -117,6 +117,9 @@ void overload_shed(struct worker *w)
             worker_notice_overload(heaviest);
             return;
         }
-        let_go(w, conn_of_burden(burden_heaviest(&w->burdens)));
+        struct conn *c = conn_of_burden(burden_heaviest(&w->burdens));
+        if (conn_is_spared(c))
+            return; /* such are the lightest: nobody else is left */
+        let_go(w, c);
     }
 }

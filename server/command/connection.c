@@ -517,7 +517,7 @@ static const char *const client_help[] = {
     "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <number> [<number> ...]]",
     "    One line about each connection.",
     "NO-EVICT (ON|OFF)",
-    "    Accepted, but maxmemory-clients spares nobody.",
+    "    Whether maxmemory-clients spares this connection.",
     "NO-TOUCH (ON|OFF)",
     "    Whether what this connection reads counts as used.",
     "PAUSE <milliseconds> [WRITE|ALL]",

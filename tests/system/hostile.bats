@@ -156,6 +156,25 @@ turned_away()
     exec 5>&-
 }
 
+@test "CLIENT NO-EVICT: who is spared stays, though it holds the most" {
+    start_node --maxmemory 64mb --maxmemory-clients 10mb
+    head -c 4000000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/part"
+    exec 5<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'CLIENT NO-EVICT ON\r\n' >&5
+    is $'+OK\r' head -n 1 <&5
+    { printf '*2\r\n$4\r\nECHO\r\n$8000000\r\n'; cat "$BATS_TEST_TMPDIR/part"; } >&5
+    for _ in 1 2 3 4; do
+        { printf '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$3000000\r\n'; head -c 2000000 "$BATS_TEST_TMPDIR/part"; exec sleep 30; } 3>&- 5>&- |
+            nc 127.0.0.1 "$PORT" >/dev/null 2>&1 3>&- 5>&- &
+        STARTED+=("$!")
+    done
+    eventually refused_or_evicted 2
+    cat "$BATS_TEST_TMPDIR/part" >&5
+    printf '\r\n' >&5
+    is $'$8000000\r' head -n 1 <&5
+    exec 5>&-
+}
+
 # Some find no memory left when they announce their value, others are let go later.
 refused_or_evicted()
 {
