@@ -288,6 +288,12 @@ static int64_t host_expires(void *ctx, evict_id id)
     return INT64_MAX;
 }
 
+static uint64_t host_hash(void *ctx, evict_id id)
+{
+    (void)ctx;
+    return mix(id);
+}
+
 static evict_id host_any(void *ctx, uint64_t dice)
 {
     struct replay *r = ctx;
@@ -316,6 +322,7 @@ struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint
                                   .set_hits = host_set_hits,
                                   .weight = host_weight,
                                   .expires = host_expires,
+                                  .hash = host_hash,
                                   .any = host_any};
     if ((r->items = calloc(ids, sizeof(r->items[0]))) == NULL)
         goto fail;
