@@ -156,7 +156,7 @@ static void no_invariant_breaks_on_the_way(void **state)
     if (t == NULL)
         skip();
     for (size_t i = 0; (type = evict_type_at(i)) != NULL; i++) {
-        struct replay *r = replay_new(type, 64 << 20, t->unique, 1);
+        struct replay *r = replay_new(type, 64 << 20, t->unique, 1, REPLAY_WEIGHTS);
 
         assert_non_null(r);
         for (size_t at = 0; at < t->requests; at++) {
