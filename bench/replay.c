@@ -214,8 +214,9 @@ struct replay {
     /* For any(): the residents in no order, and where each of them is. */
     uint32_t *residents, *place;
     uint32_t resident_count;
-    uint32_t *next_use; /* by key; NULL: nobody knows the future */
-    int64_t *expires;   /* by key; NULL: nothing does */
+    uint32_t *next_use;     /* by key; NULL: nobody knows the future */
+    int64_t *expires;       /* by key; NULL: nothing does */
+    const uint64_t *hashes; /* by key, not ours; NULL: mix() */
     void (*watcher)(void *arg, uint32_t victim);
     void *watcher_arg;
 };
@@ -299,10 +300,14 @@ static int64_t host_expires(void *ctx, evict_id id)
     return r->expires != NULL && r->expires[id] != 0 ? r->expires[id] : INT64_MAX;
 }
 
+static uint64_t hash_of(const struct replay *r, uint32_t key)
+{
+    return r->hashes != NULL ? r->hashes[key] : mix(key);
+}
+
 static uint64_t host_hash(void *ctx, evict_id id)
 {
-    (void)ctx;
-    return mix(id);
+    return hash_of(ctx, id);
 }
 
 static evict_id host_any(void *ctx, uint64_t dice)
@@ -394,6 +399,11 @@ void replay_free(struct replay **rp)
     *rp = NULL;
 }
 
+void replay_set_hashes(struct replay *r, const uint64_t *hashes)
+{
+    r->hashes = hashes;
+}
+
 void replay_watch(struct replay *r, void (*watcher)(void *arg, uint32_t victim), void *arg)
 {
     r->watcher = watcher;
@@ -405,7 +415,7 @@ static void leave(struct replay *r, uint32_t key, enum evict_reason why)
     uint32_t weight = host_weight(r, key);
 
     CHECK(r->state[key] & RESIDENT);
-    r->type->gone(r->policy, key, mix(key), weight, queue_of(r, key), why);
+    r->type->gone(r->policy, key, hash_of(r, key), weight, queue_of(r, key), why);
     if (r->links != NULL)
         dequeue(r, key);
     if (r->residents != NULL) {
@@ -433,7 +443,7 @@ static void make_room(struct replay *r, uint32_t weight)
 
 static void enter(struct replay *r, uint32_t key, uint32_t weight)
 {
-    unsigned queue = r->type->arriving(r->policy, mix(key), weight);
+    unsigned queue = r->type->arriving(r->policy, hash_of(r, key), weight);
 
     make_room(r, weight);
     r->state[key] = RESIDENT;
@@ -446,7 +456,7 @@ static void enter(struct replay *r, uint32_t key, uint32_t weight)
         r->residents[r->resident_count++] = key;
     }
     r->held += weight;
-    r->type->admitted(r->policy, key, mix(key), weight, queue);
+    r->type->admitted(r->policy, key, hash_of(r, key), weight, queue);
 }
 
 static void resize(struct replay *r, uint32_t key, uint32_t weight)

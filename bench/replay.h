@@ -49,6 +49,9 @@ bool replay_get(struct replay *, uint32_t key, uint32_t weight);
 /* The same for many, every weight 1; the number of misses. */
 uint64_t replay_many(struct replay *, const uint32_t *keys, size_t n);
 bool replay_holds(const struct replay *, uint32_t key);
+/* Hashes by key, 0..unique, that stay the caller's; before the first request.
+ * Without them a key's hash is made of its number. */
+void replay_set_hashes(struct replay *, const uint64_t *hashes);
 /* Calls the watcher with every key that is evicted, in order. */
 void replay_watch(struct replay *, void (*watcher)(void *arg, uint32_t victim), void *arg);
 /* Tells when the key is asked for next, before it is asked for now. */

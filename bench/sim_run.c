@@ -12,9 +12,11 @@
  * "Efficient MRC construction with SHARDS", FAST 2015) meets a cache of R times
  * the size. Its reads seldom are R times all reads, mostly because of a few
  * hot keys that are in or not; those would be hits, so the difference is taken
- * as hits (the paper's SHARDS-adj). The error is that of a ratio estimated
- * from a cluster sample, a cluster being all requests of a key:
- * sqrt((1 - R) sum (misses_k - m reads_k)^2) / reads. */
+ * as hits (the paper's SHARDS-adj). The error is that of a total estimated from
+ * a sample of clusters, a cluster being all misses of a key:
+ * sqrt((1 - R) sum misses_k^2) / (R reads). What it leaves out is that a small
+ * cache is not quite a large one in small: use samples that leave it some
+ * hundred objects. */
 #include "bench/sim_run.h"
 #include "bench/replay.h"
 #include "bench/sim_belady.h"
@@ -114,9 +116,9 @@ struct pass {
     struct run *run;
     struct cell *cell;
     struct replay *replay;
-    struct wheel *wheel;      /* NULL without times to live */
-    uint8_t *gone;            /* by key: it left because it had expired */
-    uint32_t *reads, *misses; /* by key, of a sample */
+    struct wheel *wheel; /* NULL without times to live */
+    uint8_t *gone;       /* by key: it left because it had expired */
+    uint32_t *misses;    /* by key, of a sample */
 };
 
 static void store(struct pass *p, uint64_t i, uint32_t key)
@@ -157,10 +159,8 @@ static void one_request(struct pass *p, uint64_t i)
         p->cell->read_bytes += size;
         p->cell->miss_bytes += hit ? 0 : size;
         p->cell->expired += !hit && p->gone != NULL && p->gone[key];
-        if (p->reads != NULL) {
-            p->reads[key]++;
+        if (p->misses != NULL)
             p->misses[key] += !hit;
-        }
     }
     if (!hit || op == REQUEST_WRITE)
         store(p, i, key);
@@ -197,9 +197,8 @@ static bool pass_init(struct pass *p)
         replay_watch(p->replay, forget_expiry, p);
     }
     if (p->run->sample < 1) {
-        p->reads = calloc(keys, sizeof(uint32_t));
         p->misses = calloc(keys, sizeof(uint32_t));
-        if (p->reads == NULL || p->misses == NULL)
+        if (p->misses == NULL)
             return false;
     }
     return true;
@@ -214,7 +213,6 @@ static void pass_free(struct pass *p)
     }
     free(p->wheel);
     free(p->gone);
-    free(p->reads);
     free(p->misses);
 }
 
@@ -222,23 +220,18 @@ static void conclude(struct pass *p)
 {
     const struct sim_trace *t = p->run->trace;
     struct cell *c = p->cell;
-    double expected = (double)t->read_all * ((double)t->reads / (double)t->requests) * p->run->sample,
-           sum = 0;
+    double expected = (double)t->reads_all * p->run->sample, sum = 0;
 
     c->reads = t->reads;
     c->evicted = replay_evicted(p->replay);
     c->miss_ratio = c->reads > 0 ? (double)c->misses / (double)c->reads : 0;
     c->byte_miss_ratio = c->read_bytes > 0 ? (double)c->miss_bytes / (double)c->read_bytes : c->miss_ratio;
-    if (p->reads == NULL || c->reads == 0)
+    if (p->misses == NULL || expected < (double)c->misses)
         return;
-    for (uint32_t key = 1; key <= t->unique; key++) {
-        double d = p->misses[key] - c->miss_ratio * p->reads[key];
-
-        sum += d * d;
-    }
-    c->error = 1.96 * sqrt((1 - p->run->sample) * sum) / (double)c->reads;
-    if (expected >= (double)c->misses)
-        c->miss_ratio = (double)c->misses / expected;
+    for (uint32_t key = 1; key <= t->unique; key++)
+        sum += (double)p->misses[key] * p->misses[key];
+    c->miss_ratio = (double)c->misses / expected;
+    c->error = 1.96 * sqrt((1 - p->run->sample) * sum) / expected;
 }
 
 static void run_cell(struct run *run, struct cell *cell)

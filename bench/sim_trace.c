@@ -235,7 +235,7 @@ static void say_progress(struct loading *l, const struct reader *r, const char *
     if (l->options->quiet || now < l->next_word || isatty(STDERR_FILENO) == 0)
         return;
     l->next_word = now + .5;
-    fprintf(stderr, "\rreading %s: %.1f M requests, %.2f M keys", path, (double)l->trace.read_all / 1e6,
+    fprintf(stderr, "\rreading %s: %.1f M requests, %.2f M keys", path, (double)l->trace.rows_all / 1e6,
             (double)l->trace.unique / 1e6);
     if (done > 0)
         fprintf(stderr, ", %.0f %%, %.0f s left ", done * 100, (now - since) * (1 - done) / done);
@@ -259,8 +259,9 @@ static bool read_one(struct loading *l, const char *path, bool first)
         ok = false;
     }
     while (ok && reader_next(r, &q)) {
-        if (l->trace.read_all++ % 65536 == 0)
+        if (l->trace.rows_all++ % 65536 == 0)
             say_progress(l, r, path, since);
+        l->trace.reads_all += q.op == REQUEST_READ;
         if (q.key * UINT64_C(0xD1342543DE82EF95) > l->threshold)
             continue;
         ok = keep(l, &q);
@@ -269,7 +270,7 @@ static bool read_one(struct loading *l, const char *path, bool first)
                     "corral-sim: %s: memory is short after %u distinct keys and %llu requests: raise "
                     "--memory, or "
                     "look at a share of the keys with --sample 0.01\n",
-                    path, l->trace.unique, (unsigned long long)l->trace.read_all);
+                    path, l->trace.unique, (unsigned long long)l->trace.rows_all);
     }
     ok = ok && !reader_failed(r);
     reader_close(&r);

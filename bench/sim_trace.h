@@ -13,8 +13,9 @@
 struct sim_trace {
     uint64_t requests; /* rows */
     uint64_t reads;    /* of them; what a miss ratio counts */
-    uint64_t read_all; /* rows before sampling */
-    uint32_t unique;   /* keys are 1..unique in order of first appearance */
+    uint64_t rows_all; /* the same before sampling */
+    uint64_t reads_all;
+    uint32_t unique; /* keys are 1..unique in order of first appearance */
     bool has_sizes, has_ops;
     uint32_t *keys;     /* one per request, and so on */
     uint32_t *sizes;    /* at least 1; NULL without sizes */
