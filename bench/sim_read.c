@@ -415,6 +415,17 @@ static bool detect_table(struct reader *r, const struct field *fields, unsigned 
     return false;
 }
 
+/* Its end is left as an empty line, which counts for it. */
+static void pass_header(struct reader *r, size_t bytes)
+{
+    const char *at;
+
+    input_peek(r->in, bytes, &at);
+    for (size_t i = 0; i < bytes; i++)
+        r->line += at[i] == '\n';
+    input_skip(r->in, bytes);
+}
+
 static bool detect(struct reader *r)
 {
     struct field fields[COLUMNS_MAX];
@@ -446,18 +457,20 @@ static bool detect(struct reader *r)
         len--;
     r->separator = separator_of(at, len);
     n = split(at, len, r->separator, fields, COLUMNS_MAX);
+    /* Of these the first line tells the rest. */
     if (r->format == FORMAT_TWITTER || (r->format == FORMAT_TABLE && r->column_count == 0))
-        return detect_table(r, fields, n, &header) &&
-               (input_skip(r->in, header ? skip + len : 0), r->line += header, true);
+        r->format = FORMAT_DETECT;
+    if (r->format == FORMAT_DETECT && r->column_count == 0 && r->separator != ' ') {
+        if (!detect_table(r, fields, n, &header))
+            return false;
+        if (header)
+            pass_header(r, skip + len);
+        return true;
+    }
     if (r->format != FORMAT_DETECT)
         return true;
     if (r->column_count > 0) {
         r->format = FORMAT_TABLE;
-    } else if (r->separator != ' ') {
-        if (!detect_table(r, fields, n, &header))
-            return false;
-        input_skip(r->in, header ? skip + len : 0);
-        r->line += header;
     } else if (name_says(r->path, ".lis") || (n == 4 && is_word(fields[2], "0"))) {
         r->format = FORMAT_LIS;
     } else {
