@@ -6,11 +6,13 @@
  * measured is the policy's. */
 #include "bench/replay.h"
 #include "server/check.h"
+#include "server/evict/list.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- traces ---- */
 
@@ -259,8 +261,11 @@ static void dequeue(struct replay *r, uint32_t id)
 static evict_id host_oldest(void *ctx, unsigned queue)
 {
     struct replay *r = ctx;
+    uint32_t oldest = r->queues[queue].oldest, next = r->links[oldest].newer;
 
-    return r->queues[queue].oldest;
+    __builtin_prefetch(&r->links[next], 1); /* it will be looked at next */
+    __builtin_prefetch(&r->state[next], 1);
+    return oldest;
 }
 
 static void host_set_hits(void *ctx, evict_id id, unsigned hits)
@@ -326,6 +331,24 @@ uint32_t replay_next_use(const void *ctx, evict_id id)
     return r->next_use[id];
 }
 
+/* Zeroed; large ones on huge pages where the kernel has some, for the sake of
+ * the address translation. */
+static void *make_array(size_t count, size_t size)
+{
+    enum { HUGE = 1 << 21 };
+    size_t bytes = (count * size + HUGE - 1) & ~(size_t)(HUGE - 1);
+    void *at;
+
+    if (count * size < HUGE)
+        return calloc(count, size);
+    at = aligned_alloc(HUGE, bytes);
+    if (at == NULL)
+        return NULL;
+    madvise(at, bytes, MADV_HUGEPAGE);
+    memset(at, 0, bytes);
+    return at;
+}
+
 static bool make_arrays(struct replay *r, const struct evict_type *type, unsigned with)
 {
     bool picks_any = type->queues == 0 && !type->linked;
@@ -345,7 +368,7 @@ static bool make_arrays(struct replay *r, const struct evict_type *type, unsigne
     };
 
     for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
-        if (arrays[i].wanted && (*arrays[i].at = calloc((size_t)r->unique + 1, arrays[i].size)) == NULL)
+        if (arrays[i].wanted && (*arrays[i].at = make_array((size_t)r->unique + 1, arrays[i].size)) == NULL)
             return false;
     return true;
 }
@@ -500,18 +523,27 @@ void replay_know(struct replay *r, uint32_t key, uint32_t next_use)
 }
 
 /* Dense keys make the next accesses known: fetching them ahead hides the
- * memory, which is most of what a hit costs in a large cache. */
+ * memory, which is most of what a hit costs in a large cache. Two steps: the
+ * key's node, then, when that is there, its neighbours (see list.h; a node
+ * that holds something else leads to some other address, which does no harm). */
 uint64_t replay_many(struct replay *r, const uint32_t *keys, size_t n)
 {
-    enum { AHEAD = 12 };
+    enum { AHEAD = 10 };
     uint64_t *nodes = r->host.nodes;
     uint64_t misses = 0;
 
     for (size_t i = 0; i < n; i++) {
-        if (i + 2 * AHEAD < n)
+        if (i + 2 * AHEAD < n) {
             __builtin_prefetch(&r->state[keys[i + 2 * AHEAD]]);
-        if (nodes != NULL && i + AHEAD < n)
-            __builtin_prefetch(&nodes[keys[i + AHEAD]], 1);
+            if (nodes != NULL)
+                __builtin_prefetch(&nodes[keys[i + 2 * AHEAD]], 1);
+            if (r->links != NULL)
+                __builtin_prefetch(&r->links[keys[i + 2 * AHEAD]], 1);
+        }
+        if (nodes != NULL && i + AHEAD < n) {
+            __builtin_prefetch(&nodes[node_prev(nodes, keys[i + AHEAD])], 1);
+            __builtin_prefetch(&nodes[node_next(nodes, keys[i + AHEAD])], 1);
+        }
         misses += !get(r, keys[i], 1);
     }
     return misses;

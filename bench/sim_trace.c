@@ -313,9 +313,9 @@ struct sim_trace *sim_trace_read(char *const *paths, unsigned count, const struc
 {
     struct loading *l = calloc(1, sizeof(*l));
     struct sim_trace *t;
-    bool ok = l != NULL;
+    bool ok = true;
 
-    if (!ok)
+    if (l == NULL)
         return NULL;
     l->options = o;
     l->threshold = o->sample >= 1 ? UINT64_MAX : (uint64_t)(o->sample * 18446744073709551615.0);
