@@ -93,6 +93,8 @@ static void print_matrix(const struct sim_report *r, const char *title, bool byt
     }
 }
 
+enum { SAMPLED_OBJECTS_MIN = 256 };
+
 static double widest_error(const struct sim_report *r)
 {
     double most = 0;
@@ -106,6 +108,12 @@ static double widest_error(const struct sim_report *r)
 static double total_requests(const struct sim_report *r)
 {
     return (double)r->trace->requests * r->policies * r->sizes;
+}
+
+/* Objects of average size that the smallest cache holds of the sample. */
+static double fewest_objects(const struct sim_report *r)
+{
+    return share(r, cell_at(r, 0, 0)->capacity) * r->trace->unique;
 }
 
 void report_table(const struct sim_report *r)
@@ -123,6 +131,10 @@ void report_table(const struct sim_report *r)
         printf("a sample of %.3g of the keys; 95 of 100 such samples come within %.4f or less of the whole "
                "trace\n",
                r->sample, widest_error(r));
+    if (r->sample < 1 && fewest_objects(r) < SAMPLED_OBJECTS_MIN)
+        printf("the smallest cache is simulated by one of %.0f objects: below some %d its error is larger "
+               "than that\n",
+               fewest_objects(r), SAMPLED_OBJECTS_MIN);
     print_matrix(r, "miss ratio", false);
     if (t->has_sizes)
         print_matrix(r, "by bytes", true);

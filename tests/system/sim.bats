@@ -147,3 +147,21 @@ END
     [ "$status" -eq 2 ]
     sim --help | grep -q belady
 }
+
+# Figures of libCacheSim (aa0fc40) for the traces that docs/EVICTION.md names.
+@test "who knows the future misses what other simulators say" {
+    traces=${CORRAL_TRACES:-$CORRAL_ROOT/../shared/traces}
+    [ -d "$traces" ] || skip "no $traces: set CORRAL_TRACES to where the traces are"
+    misses()
+    {
+        sim "$traces/$1" --policies belady --by objects --sizes "$2" | ratio belady
+    }
+    [ "$(misses cloudphysics_w92.tr.zst 489)" = 0.7927 ]
+    [ "$(misses fixtures/cloudphysics_w92.oracleGeneral.zst 4897)" = 0.6290 ]
+    [ "$(misses arc_oltp.txt.zst 18688)" = 0.2379 ]
+    [ "$(misses fixtures/lirs_loop.txt.zst 1000)" = 0.0129 ]
+    # By bytes the victims are drawn from a sample, so it is near and not equal (.7116).
+    sim "$traces/cloudphysics_w92.tr.zst" --policies beladysize,gdsf --sizes 64mb >table
+    awk -v b="$(ratio beladysize <table)" 'BEGIN { exit !(b > .71 && b < .72) }'
+    [ "$(ratio gdsf <table)" = 0.8085 ]
+}
