@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 .SUFFIXES:
 .PHONY: all deps run test lint asan tsan fuzz bench install clean help
 
-DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
+             zlib1g-dev libzstd-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
              netcat-openbsd
 # The libraries behind tests/clients; those of npm install themselves. What a release lacks is skipped.
@@ -141,8 +142,9 @@ LIB          := $(OBJ)/libcorral.a
 NODE_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/main.c))
 TOOL_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/tool/*.c))
 LOAD_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/load*.c))
+SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/replay.c))
 PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)/corral) \
-                $(if $(LOAD_OBJECTS),$(BIN)/corral-load)
+                $(if $(LOAD_OBJECTS),$(BIN)/corral-load) $(if $(SIM_OBJECTS),$(BIN)/corral-sim)
 
 # Every tests/unit/**/test_*.c is a program of its own.
 TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
@@ -181,6 +183,10 @@ $(BIN)/corral: $(TOOL_OBJECTS) $(LIB)
 $(BIN)/corral-load: $(LOAD_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BIN)/corral-sim: $(SIM_OBJECTS) $(LIB)
+	@mkdir -p $(@D)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(ZLIB_LIBS) $(ZSTD_LIBS) $(LIBS)
 
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CMOCKA_CFLAGS)
 $(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(LIB)

@@ -6,11 +6,13 @@
  * measured is the policy's. */
 #include "bench/replay.h"
 #include "server/check.h"
+#include "server/evict/list.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- traces ---- */
 
@@ -189,12 +191,12 @@ void trace_free(struct trace **tp)
 
 /* ---- the host ---- */
 
-struct item {
-    uint32_t newer, older; /* neighbours in its queue */
-    uint32_t weight;
-    uint8_t hits;
-    uint8_t queue;
-    bool resident;
+/* A byte for each key tells nearly all that a hit needs to know. */
+enum { HITS = 3, QUEUE_BIT = 4, RESIDENT = 8 };
+_Static_assert((int)HITS == (int)EVICT_HITS_MAX && (int)EVICT_QUEUES_MAX == 2, "they fit");
+
+struct link {
+    uint32_t newer, older; /* neighbours in the queue */
 };
 
 struct queue {
@@ -205,50 +207,72 @@ struct replay {
     const struct evict_type *type;
     struct evict_policy *policy;
     struct evict_host host;
-    uint64_t capacity, held;
+    uint64_t capacity, held, evicted;
     uint32_t unique;
-    struct item *items; /* by key */
+    uint8_t *state;     /* by key */
+    uint32_t *weights;  /* by key; NULL: all are 1 */
+    struct link *links; /* by key; NULL: the policy has no queues */
     struct queue queues[EVICT_QUEUES_MAX];
     /* For any(): the residents in no order, and where each of them is. */
     uint32_t *residents, *place;
     uint32_t resident_count;
+    uint32_t *next_use;     /* by key; NULL: nobody knows the future */
+    int64_t *expires;       /* by key; NULL: nothing does */
+    const uint64_t *hashes; /* by key, not ours; NULL: mix() */
+    void (*watcher)(void *arg, uint32_t victim);
+    void *watcher_arg;
 };
 
 static void enqueue(struct replay *r, uint32_t id, unsigned queue)
 {
     struct queue *q = &r->queues[queue];
-    struct item *item = &r->items[id];
+    struct link *link = &r->links[id];
 
-    item->queue = (uint8_t)queue;
-    item->newer = EVICT_NOBODY;
-    item->older = q->newest;
+    r->state[id] = (uint8_t)((r->state[id] & (RESIDENT | HITS)) | (queue != 0 ? QUEUE_BIT : 0));
+    link->newer = EVICT_NOBODY;
+    link->older = q->newest;
     if (q->newest != EVICT_NOBODY)
-        r->items[q->newest].newer = id;
+        r->links[q->newest].newer = id;
     else
         q->oldest = id;
     q->newest = id;
 }
 
+static unsigned queue_of(const struct replay *r, uint32_t id)
+{
+    return (r->state[id] & QUEUE_BIT) != 0;
+}
+
 static void dequeue(struct replay *r, uint32_t id)
 {
-    struct item *item = &r->items[id];
-    struct queue *q = &r->queues[item->queue];
+    const struct link *link = &r->links[id];
+    struct queue *q = &r->queues[queue_of(r, id)];
 
-    if (item->newer != EVICT_NOBODY)
-        r->items[item->newer].older = item->older;
+    if (link->newer != EVICT_NOBODY)
+        r->links[link->newer].older = link->older;
     else
-        q->newest = item->older;
-    if (item->older != EVICT_NOBODY)
-        r->items[item->older].newer = item->newer;
+        q->newest = link->older;
+    if (link->older != EVICT_NOBODY)
+        r->links[link->older].newer = link->newer;
     else
-        q->oldest = item->newer;
+        q->oldest = link->newer;
 }
 
 static evict_id host_oldest(void *ctx, unsigned queue)
 {
     struct replay *r = ctx;
+    uint32_t oldest = r->queues[queue].oldest, next = r->links[oldest].newer;
 
-    return r->queues[queue].oldest;
+    __builtin_prefetch(&r->links[next], 1); /* it will be looked at next */
+    __builtin_prefetch(&r->state[next], 1);
+    return oldest;
+}
+
+static void host_set_hits(void *ctx, evict_id id, unsigned hits)
+{
+    struct replay *r = ctx;
+
+    r->state[id] = (uint8_t)((r->state[id] & (RESIDENT | QUEUE_BIT)) | (int)hits);
 }
 
 static void host_requeue(void *ctx, evict_id id, unsigned queue, unsigned hits)
@@ -257,35 +281,38 @@ static void host_requeue(void *ctx, evict_id id, unsigned queue, unsigned hits)
 
     dequeue(r, id);
     enqueue(r, id, queue);
-    r->items[id].hits = (uint8_t)hits;
+    host_set_hits(r, id, hits);
 }
 
 static unsigned host_hits(void *ctx, evict_id id)
 {
     struct replay *r = ctx;
 
-    return r->items[id].hits;
-}
-
-static void host_set_hits(void *ctx, evict_id id, unsigned hits)
-{
-    struct replay *r = ctx;
-
-    r->items[id].hits = (uint8_t)hits;
+    return r->state[id] & HITS;
 }
 
 static uint32_t host_weight(void *ctx, evict_id id)
 {
     struct replay *r = ctx;
 
-    return r->items[id].weight;
+    return r->weights != NULL ? r->weights[id] : 1;
 }
 
-/* Nothing in a replay expires. */
 static int64_t host_expires(void *ctx, evict_id id)
 {
-    (void)ctx, (void)id;
-    return INT64_MAX;
+    struct replay *r = ctx;
+
+    return r->expires != NULL && r->expires[id] != 0 ? r->expires[id] : INT64_MAX;
+}
+
+static uint64_t hash_of(const struct replay *r, uint32_t key)
+{
+    return r->hashes != NULL ? r->hashes[key] : mix(key);
+}
+
+static uint64_t host_hash(void *ctx, evict_id id)
+{
+    return hash_of(ctx, id);
 }
 
 static evict_id host_any(void *ctx, uint64_t dice)
@@ -297,11 +324,59 @@ static evict_id host_any(void *ctx, uint64_t dice)
     return r->residents[((dice >> 32) * r->resident_count) >> 32];
 }
 
-struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint32_t unique, uint64_t seed)
+uint32_t replay_next_use(const void *ctx, evict_id id)
+{
+    const struct replay *r = ctx;
+
+    return r->next_use[id];
+}
+
+/* Zeroed; large ones on huge pages where the kernel has some, for the sake of
+ * the address translation. */
+static void *make_array(size_t count, size_t size)
+{
+    enum { HUGE = 1 << 21 };
+    size_t bytes = (count * size + HUGE - 1) & ~(size_t)(HUGE - 1);
+    void *at;
+
+    if (count * size < HUGE)
+        return calloc(count, size);
+    at = aligned_alloc(HUGE, bytes);
+    if (at == NULL)
+        return NULL;
+    madvise(at, bytes, MADV_HUGEPAGE);
+    memset(at, 0, bytes);
+    return at;
+}
+
+static bool make_arrays(struct replay *r, const struct evict_type *type, unsigned with)
+{
+    bool picks_any = type->queues == 0 && !type->linked;
+    const struct {
+        bool wanted;
+        void **at;
+        size_t size;
+    } arrays[] = {
+        {true, (void **)&r->state, sizeof(r->state[0])},
+        {(with & REPLAY_WEIGHTS) != 0, (void **)&r->weights, sizeof(r->weights[0])},
+        {(with & REPLAY_FUTURE) != 0, (void **)&r->next_use, sizeof(r->next_use[0])},
+        {(with & REPLAY_EXPIRY) != 0, (void **)&r->expires, sizeof(r->expires[0])},
+        {type->queues > 0, (void **)&r->links, sizeof(r->links[0])},
+        {type->linked, (void **)&r->host.nodes, sizeof(r->host.nodes[0])},
+        {picks_any, (void **)&r->residents, sizeof(r->residents[0])},
+        {picks_any, (void **)&r->place, sizeof(r->place[0])},
+    };
+
+    for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
+        if (arrays[i].wanted && (*arrays[i].at = make_array((size_t)r->unique + 1, arrays[i].size)) == NULL)
+            return false;
+    return true;
+}
+
+struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint32_t unique, uint64_t seed,
+                          unsigned with)
 {
     struct replay *r = calloc(1, sizeof(*r));
-    size_t ids = (size_t)unique + 1;
-    bool picks_any = type->queues == 0 && !type->linked;
     struct evict_config config = {.capacity = capacity, .seed = seed};
 
     if (r == NULL)
@@ -316,13 +391,9 @@ struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint
                                   .set_hits = host_set_hits,
                                   .weight = host_weight,
                                   .expires = host_expires,
+                                  .hash = host_hash,
                                   .any = host_any};
-    if ((r->items = calloc(ids, sizeof(r->items[0]))) == NULL)
-        goto fail;
-    if (type->linked && (r->host.nodes = calloc(ids, sizeof(r->host.nodes[0]))) == NULL)
-        goto fail;
-    if (picks_any && ((r->residents = calloc(ids, sizeof(r->residents[0]))) == NULL ||
-                      (r->place = calloc(ids, sizeof(r->place[0]))) == NULL))
+    if (!make_arrays(r, type, with))
         goto fail;
     if ((r->policy = type->create(&r->host, &config)) == NULL)
         goto fail;
@@ -340,20 +411,35 @@ void replay_free(struct replay **rp)
         return;
     r->type->destroy(r->policy);
     free(r->host.nodes);
-    free(r->items);
+    free(r->state);
+    free(r->weights);
+    free(r->next_use);
+    free(r->expires);
+    free(r->links);
     free(r->residents);
     free(r->place);
     free(r);
     *rp = NULL;
 }
 
+void replay_set_hashes(struct replay *r, const uint64_t *hashes)
+{
+    r->hashes = hashes;
+}
+
+void replay_watch(struct replay *r, void (*watcher)(void *arg, uint32_t victim), void *arg)
+{
+    r->watcher = watcher;
+    r->watcher_arg = arg;
+}
+
 static void leave(struct replay *r, uint32_t key, enum evict_reason why)
 {
-    struct item *item = &r->items[key];
+    uint32_t weight = host_weight(r, key);
 
-    CHECK(item->resident);
-    r->type->gone(r->policy, key, mix(key), item->weight, item->queue, why);
-    if (r->type->queues > 0)
+    CHECK(r->state[key] & RESIDENT);
+    r->type->gone(r->policy, key, hash_of(r, key), weight, queue_of(r, key), why);
+    if (r->links != NULL)
         dequeue(r, key);
     if (r->residents != NULL) {
         uint32_t last = r->residents[--r->resident_count];
@@ -361,8 +447,8 @@ static void leave(struct replay *r, uint32_t key, enum evict_reason why)
         r->residents[r->place[key]] = last;
         r->place[last] = r->place[key];
     }
-    r->held -= item->weight;
-    item->resident = false;
+    r->held -= weight;
+    r->state[key] = 0;
 }
 
 static void make_room(struct replay *r, uint32_t weight)
@@ -372,60 +458,117 @@ static void make_room(struct replay *r, uint32_t weight)
 
         CHECK(id != EVICT_NOBODY);
         leave(r, id, EVICT_EVICTED);
+        r->evicted++;
+        if (r->watcher != NULL)
+            r->watcher(r->watcher_arg, id);
     }
 }
 
 static void enter(struct replay *r, uint32_t key, uint32_t weight)
 {
-    struct item *item = &r->items[key];
-    unsigned queue = r->type->arriving(r->policy, mix(key), weight);
+    unsigned queue = r->type->arriving(r->policy, hash_of(r, key), weight);
 
     make_room(r, weight);
-    *item = (struct item){.weight = weight, .resident = true};
-    if (r->type->queues > 0)
+    r->state[key] = RESIDENT;
+    if (r->weights != NULL)
+        r->weights[key] = weight;
+    if (r->links != NULL)
         enqueue(r, key, queue);
     if (r->residents != NULL) {
         r->place[key] = r->resident_count;
         r->residents[r->resident_count++] = key;
     }
     r->held += weight;
-    r->type->admitted(r->policy, key, mix(key), weight, queue);
+    r->type->admitted(r->policy, key, hash_of(r, key), weight, queue);
 }
 
 static void resize(struct replay *r, uint32_t key, uint32_t weight)
 {
-    struct item *item = &r->items[key];
-    uint32_t before = item->weight;
+    uint32_t before = r->weights[key];
 
-    item->weight = weight;
+    r->weights[key] = weight;
     r->held = r->held - before + weight;
     if (r->type->resized != NULL)
-        r->type->resized(r->policy, key, before, weight, item->queue);
+        r->type->resized(r->policy, key, before, weight, queue_of(r, key));
     make_room(r, 0);
 }
 
-bool replay_get(struct replay *r, uint32_t key, uint32_t weight)
+static inline bool get(struct replay *r, uint32_t key, uint32_t weight)
 {
-    struct item *item = &r->items[key];
+    uint8_t state = r->state[key];
 
-    CHECK(key > 0 && key <= r->unique);
-    if (!item->resident) {
+    if ((state & RESIDENT) == 0) {
         if (weight <= r->capacity)
             enter(r, key, weight);
         return false;
     }
-    if (item->hits < EVICT_HITS_MAX)
-        item->hits++;
+    if (r->type->wants_hits && (state & HITS) < EVICT_HITS_MAX)
+        r->state[key] = (uint8_t)(state + 1);
     if (r->type->touched != NULL)
         r->type->touched(r->policy, key);
-    if (item->weight != weight)
+    if (r->weights != NULL && r->weights[key] != weight)
         resize(r, key, weight);
     return true;
 }
 
+bool replay_get(struct replay *r, uint32_t key, uint32_t weight)
+{
+    CHECK(key > 0 && key <= r->unique);
+    return get(r, key, r->weights != NULL ? weight : 1);
+}
+
+void replay_know(struct replay *r, uint32_t key, uint32_t next_use)
+{
+    r->next_use[key] = next_use;
+}
+
+/* Dense keys make the next accesses known: fetching them ahead hides the
+ * memory, which is most of what a hit costs in a large cache. Two steps: the
+ * key's node, then, when that is there, its neighbours (see list.h; a node
+ * that holds something else leads to some other address, which does no harm). */
+uint64_t replay_many(struct replay *r, const uint32_t *keys, size_t n)
+{
+    enum { AHEAD = 10 };
+    uint64_t *nodes = r->host.nodes;
+    uint64_t misses = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (i + 2 * AHEAD < n) {
+            __builtin_prefetch(&r->state[keys[i + 2 * AHEAD]]);
+            if (nodes != NULL)
+                __builtin_prefetch(&nodes[keys[i + 2 * AHEAD]], 1);
+            if (r->links != NULL)
+                __builtin_prefetch(&r->links[keys[i + 2 * AHEAD]], 1);
+        }
+        if (nodes != NULL && i + AHEAD < n) {
+            __builtin_prefetch(&nodes[node_prev(nodes, keys[i + AHEAD])], 1);
+            __builtin_prefetch(&nodes[node_next(nodes, keys[i + AHEAD])], 1);
+        }
+        misses += !get(r, keys[i], 1);
+    }
+    return misses;
+}
+
+bool replay_holds(const struct replay *r, uint32_t key)
+{
+    return (r->state[key] & RESIDENT) != 0;
+}
+
+void replay_set_expiry(struct replay *r, uint32_t key, int64_t expires)
+{
+    r->expires[key] = expires;
+    if (r->type->expiry_changed != NULL && replay_holds(r, key))
+        r->type->expiry_changed(r->policy, key);
+}
+
+int64_t replay_expiry(const struct replay *r, uint32_t key)
+{
+    return r->expires[key];
+}
+
 bool replay_drop(struct replay *r, uint32_t key)
 {
-    if (!r->items[key].resident)
+    if (!replay_holds(r, key))
         return false;
     leave(r, key, EVICT_REMOVED);
     return true;
@@ -443,6 +586,11 @@ uint64_t replay_held(const struct replay *r)
     return r->held;
 }
 
+uint64_t replay_evicted(const struct replay *r)
+{
+    return r->evicted;
+}
+
 size_t replay_policy_bytes(const struct replay *r)
 {
     return r->type->bytes(r->policy);
@@ -453,7 +601,7 @@ void replay_check(const struct replay *r)
     uint64_t held = 0;
 
     for (uint32_t key = 1; key <= r->unique; key++)
-        held += r->items[key].resident ? r->items[key].weight : 0;
+        held += replay_holds(r, key) ? host_weight((void *)(uintptr_t)r, key) : 0;
     CHECK(held == r->held && r->held <= r->capacity);
     r->type->check(r->policy);
 }
@@ -461,13 +609,16 @@ void replay_check(const struct replay *r)
 double replay_miss_ratio(const struct trace *t, const struct evict_type *type, uint64_t capacity,
                          bool weighted)
 {
-    struct replay *r = replay_new(type, capacity, t->unique, 1);
-    size_t misses = 0;
+    bool weighs = weighted && t->sizes != NULL;
+    struct replay *r = replay_new(type, capacity, t->unique, 1, weighs ? REPLAY_WEIGHTS : 0);
+    uint64_t misses = 0;
 
     if (r == NULL)
         return -1;
-    for (size_t i = 0; i < t->requests; i++)
-        misses += !replay_get(r, t->keys[i], weighted && t->sizes != NULL ? t->sizes[i] : 1);
+    if (!weighs)
+        misses = replay_many(r, t->keys, t->requests);
+    for (size_t i = 0; weighs && i < t->requests; i++)
+        misses += !replay_get(r, t->keys[i], t->sizes[i]);
     replay_free(&r);
     return (double)misses / (double)t->requests;
 }

@@ -27,20 +27,45 @@ struct trace {
 struct trace *trace_read(const char *path, enum trace_format format);
 void trace_free(struct trace **);
 
+#define REPLAY_NEVER UINT32_MAX /* as a next use */
+
 /* ---- one policy at one size ---- */
 
 struct replay;
 
+enum {
+    REPLAY_WEIGHTS = 1, /* without it every weight is 1 */
+    REPLAY_FUTURE = 2,  /* replay_know() will be called */
+    REPLAY_EXPIRY = 4   /* so will replay_set_expiry() */
+};
+
 /* Keys 1..unique. NULL when memory is short. */
-struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint32_t unique, uint64_t seed);
+struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint32_t unique, uint64_t seed,
+                          unsigned with);
 void replay_free(struct replay **);
 /* Asks for a key and stores it on a miss; true on a hit. What weighs more
  * than the capacity is never stored. A hit of another weight resizes. */
 bool replay_get(struct replay *, uint32_t key, uint32_t weight);
+/* The same for many, every weight 1; the number of misses. */
+uint64_t replay_many(struct replay *, const uint32_t *keys, size_t n);
+bool replay_holds(const struct replay *, uint32_t key);
+/* Hashes by key, 0..unique, that stay the caller's; before the first request.
+ * Without them a key's hash is made of its number. */
+void replay_set_hashes(struct replay *, const uint64_t *hashes);
+/* Calls the watcher with every key that is evicted, in order. */
+void replay_watch(struct replay *, void (*watcher)(void *arg, uint32_t victim), void *arg);
+/* Tells when the key is asked for next, before it is asked for now. */
+void replay_know(struct replay *, uint32_t key, uint32_t next_use);
+/* What it was told; for policies that know the future. ctx is the host's. */
+uint32_t replay_next_use(const void *ctx, evict_id id);
+/* When the key expires, 0 for never. Who notices and drops it is the caller. */
+void replay_set_expiry(struct replay *, uint32_t key, int64_t expires);
+int64_t replay_expiry(const struct replay *, uint32_t key);
 /* Deletes a key; false if it was not there. */
 bool replay_drop(struct replay *, uint32_t key);
 void replay_set_capacity(struct replay *, uint64_t capacity);
 uint64_t replay_held(const struct replay *);       /* weight */
+uint64_t replay_evicted(const struct replay *);    /* items */
 size_t replay_policy_bytes(const struct replay *); /* the policy's heap; not its nodes */
 void replay_check(const struct replay *);
 

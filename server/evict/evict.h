@@ -10,7 +10,7 @@
  *   queue-shaped (fifo, clock, s3fifo): keep no memory per item at all. Order
  *     is the host's: it holds `queues` FIFO queues, and a hit only raises the
  *     item's hit bits (0..3), which the host does without asking the policy.
- *   linked (lru, lfu, arc, sieve, ttl): the host lends one 64-bit node per
+ *   linked (the others, except random): the host lends one 64-bit node per
  *     id, and the policy threads its lists through them (see list.h).
  *
  * The life of an item, in the only order the host may call:
@@ -51,6 +51,8 @@ struct evict_host {
     uint32_t (*weight)(void *ctx, evict_id id);
     /* When it expires, in ms; INT64_MAX for never. (ttl) */
     int64_t (*expires)(void *ctx, evict_id id);
+    /* The hash that the item was admitted with. (wtinylfu) */
+    uint64_t (*hash)(void *ctx, evict_id id);
     /* Any resident item, uniformly by the dice given; EVICT_NOBODY when there is none. (random) */
     evict_id (*any)(void *ctx, uint64_t dice);
     /* One node per id, never moving, zero for ids not admitted. (linked) */

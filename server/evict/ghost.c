@@ -27,8 +27,10 @@
 enum { RING_MIN = 64, RING_MAX = 1 << 30 };
 
 struct ghost {
-    uint64_t *ring;  /* `size` entries */
-    uint32_t *table; /* `table_size` places, in the same allocation */
+    uint64_t *ring;   /* `size` entries */
+    uint64_t *stamps; /* `size` of them beside the entries, or NULL; in the same allocation */
+    uint32_t *table;  /* `table_size` places, in the same allocation */
+    bool stamped;
     uint32_t size, table_size;
     uint32_t first, span; /* the used part of the ring, holes included */
     uint32_t count;
@@ -145,6 +147,7 @@ static void forget(struct ghost *g, uint32_t t)
 static bool rebuild(struct ghost *g, uint64_t size)
 {
     struct ghost old = *g;
+    size_t words;
 
     if (size < RING_MIN)
         size = RING_MIN;
@@ -152,19 +155,23 @@ static bool rebuild(struct ghost *g, uint64_t size)
         return false;
     g->size = (uint32_t)size;
     g->table_size = (uint32_t)(size + size / 3 + 1); /* a load of at most 3/4 */
-    g->ring = calloc(1, g->size * sizeof(g->ring[0]) + g->table_size * sizeof(g->table[0]));
+    words = (size_t)g->size * (g->stamped ? 2 : 1);
+    g->ring = calloc(1, words * sizeof(g->ring[0]) + g->table_size * sizeof(g->table[0]));
     if (g->ring == NULL) {
         *g = old;
         return false;
     }
-    g->table = (uint32_t *)(void *)(g->ring + g->size);
+    g->stamps = g->stamped ? g->ring + g->size : NULL;
+    g->table = (uint32_t *)(void *)(g->ring + words);
     g->first = g->span = 0;
     for (uint32_t i = 0; i < old.span; i++) {
-        uint64_t entry = old.ring[ring_at(&old, i)];
+        uint32_t place = ring_at(&old, i);
 
-        if (entry == HOLE)
+        if (old.ring[place] == HOLE)
             continue;
-        g->ring[g->span] = entry;
+        g->ring[g->span] = old.ring[place];
+        if (g->stamped)
+            g->stamps[g->span] = old.stamps[place];
         table_insert(g, g->span++);
     }
     CHECK(g->span == g->count);
@@ -183,6 +190,15 @@ struct ghost *ghost_new(void)
     return calloc(1, sizeof(struct ghost));
 }
 
+struct ghost *ghost_new_stamped(void)
+{
+    struct ghost *g = ghost_new();
+
+    if (g != NULL)
+        g->stamped = true;
+    return g;
+}
+
 void ghost_free(struct ghost **gp)
 {
     if (*gp == NULL)
@@ -192,13 +208,14 @@ void ghost_free(struct ghost **gp)
     *gp = NULL;
 }
 
-void ghost_push(struct ghost *g, uint64_t hash, uint32_t weight)
+/* Where it was put; UINT32_MAX when there is no memory even for one. */
+static uint32_t push(struct ghost *g, uint64_t hash, uint32_t weight)
 {
     uint32_t place;
 
     if (g->span == g->size && !rebuild(g, (uint64_t)g->count + g->count / 4 + 1)) {
         if (g->count == 0)
-            return;
+            return UINT32_MAX;
         forget(g, table_find_place(g, g->first));
     }
     place = ring_at(g, g->span++);
@@ -206,6 +223,27 @@ void ghost_push(struct ghost *g, uint64_t hash, uint32_t weight)
     g->weight += entry_weight(g->ring[place]);
     g->count++;
     table_insert(g, place);
+    return place;
+}
+
+void ghost_push(struct ghost *g, uint64_t hash, uint32_t weight)
+{
+    CHECK(!g->stamped);
+    push(g, hash, weight);
+}
+
+void ghost_push_stamped(struct ghost *g, uint64_t hash, uint32_t weight, uint64_t stamp)
+{
+    uint32_t place = push(g, hash, weight);
+
+    CHECK(g->stamped);
+    if (place != UINT32_MAX)
+        g->stamps[place] = stamp;
+}
+
+uint64_t ghost_oldest_stamp(const struct ghost *g)
+{
+    return g->count > 0 ? g->stamps[g->first] : UINT64_MAX;
 }
 
 bool ghost_has(const struct ghost *g, uint64_t hash)
@@ -245,7 +283,8 @@ uint64_t ghost_weight(const struct ghost *g)
 
 size_t ghost_bytes(const struct ghost *g)
 {
-    return sizeof(*g) + g->size * sizeof(g->ring[0]) + g->table_size * sizeof(g->table[0]);
+    return sizeof(*g) + (g->stamped ? 2 : 1) * g->size * sizeof(g->ring[0]) +
+           g->table_size * sizeof(g->table[0]);
 }
 
 void ghost_check(const struct ghost *g)

@@ -112,6 +112,12 @@ static int64_t expires_of(void *ctx, evict_id id)
     return expires.ms != 0 ? expires.ms : INT64_MAX;
 }
 
+static uint64_t hash_of(void *ctx, evict_id id)
+{
+    struct shard *s = ctx;
+    return shard_hash_of(s, by_slot(s) ? index_ref(&s->index, id) : id);
+}
+
 /* Uniform enough: a random bucket, then one of its items that the policy may kill. */
 static evict_id any(void *ctx, uint64_t dice)
 {
@@ -142,6 +148,7 @@ void evict_host_init(struct shard *s)
         .set_hits = set_hits,
         .weight = weight_of,
         .expires = expires_of,
+        .hash = hash_of,
         .any = any,
     };
 }

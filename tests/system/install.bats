@@ -11,7 +11,7 @@ setup() { load helper; }
     fi
     to=$BATS_TEST_TMPDIR/root
     make -C "$CORRAL_ROOT" install DESTDIR="$to" PREFIX=/usr SYSCONFDIR=/etc
-    for program in corrald corral corral-load; do
+    for program in corrald corral corral-load corral-sim; do
         [ -x "$to/usr/bin/$program" ]
     done
     "$to/usr/bin/corrald" --version

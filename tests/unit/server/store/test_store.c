@@ -290,11 +290,12 @@ static void never_lies_under_pressure(void **state)
     static const struct {
         enum evict_scope scope;
         const char *policy;
-    } all[] = {{EVICT_ALLKEYS, "s3fifo"}, {EVICT_ALLKEYS, "fifo"},   {EVICT_ALLKEYS, "clock"},
-               {EVICT_ALLKEYS, "lru"},    {EVICT_ALLKEYS, "lfu"},    {EVICT_ALLKEYS, "arc"},
-               {EVICT_ALLKEYS, "sieve"},  {EVICT_ALLKEYS, "random"}, {EVICT_VOLATILE, "lru"},
-               {EVICT_VOLATILE, "lfu"},   {EVICT_VOLATILE, "ttl"},   {EVICT_VOLATILE, "random"},
-               {EVICT_NOTHING, NULL}};
+    } all[] = {{EVICT_ALLKEYS, "s3fifo"}, {EVICT_ALLKEYS, "fifo"},    {EVICT_ALLKEYS, "clock"},
+               {EVICT_ALLKEYS, "lru"},    {EVICT_ALLKEYS, "lfu"},     {EVICT_ALLKEYS, "arc"},
+               {EVICT_ALLKEYS, "sieve"},  {EVICT_ALLKEYS, "random"},  {EVICT_ALLKEYS, "twoq"},
+               {EVICT_ALLKEYS, "slru"},   {EVICT_ALLKEYS, "lirs"},    {EVICT_ALLKEYS, "wtinylfu"},
+               {EVICT_ALLKEYS, "gdsf"},   {EVICT_VOLATILE, "lru"},    {EVICT_VOLATILE, "lfu"},
+               {EVICT_VOLATILE, "ttl"},   {EVICT_VOLATILE, "random"}, {EVICT_NOTHING, NULL}};
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct rig *r = rig_new(5 * MIB, all[i].scope, all[i].policy, 1, i + 1);
@@ -315,8 +316,8 @@ static void never_lies_under_pressure(void **state)
 
 static void switches_policy_and_limit_without_dropping_what_fits(void **state)
 {
-    static const char *const names[] = {"lru", "s3fifo", "arc",  "sieve", "clock",
-                                        "lfu", "s3fifo", "fifo", "random"};
+    static const char *const names[] = {"lru",  "s3fifo", "arc",  "sieve", "clock", "lfu",      "s3fifo",
+                                        "fifo", "random", "lirs", "twoq",  "gdsf",  "wtinylfu", "slru"};
     (void)state;
     struct rig *r = rig_new(UINT64_C(256) * MIB, EVICT_ALLKEYS, "s3fifo", 1, 9);
     r->roomy = true;
@@ -623,10 +624,12 @@ static void mass_expiry_returns_memory(void **state)
     rig_free(r);
 }
 
-/* New sizes take over at once: no calcification. */
+/* New sizes take over at once: no calcification. The other policies keep what
+ * they know against newcomers that nobody asks for again, as they should. */
 static void sizes_change_under_a_full_limit(void **state)
 {
-    static const char *const names[] = {"s3fifo", "lru", "arc", "fifo", "clock", "sieve", "lfu", "random"};
+    static const char *const names[] = {"s3fifo", "lru", "arc",    "fifo", "clock",
+                                        "sieve",  "lfu", "random", "twoq"};
     (void)state;
     for (size_t p = 0; p < sizeof names / sizeof names[0]; p++) {
         struct rig *r = rig_new(UINT64_C(24) * MIB, EVICT_ALLKEYS, names[p], 1, 5);
