@@ -257,7 +257,7 @@ fuzz-each: $(FUZZ_TARGETS)
 	    found=$(OBJ)/corpus/$$name; \
 	    log=$(OBJ)/fuzz/$$name.log; \
 	    mkdir -p $$found; \
-	    [ -d $$seeds ] || seeds=; \
+	    [ -d $$seeds ] || { echo "FAIL fuzz $$name: there is no $$seeds"; failed="$$failed $$name"; continue; }; \
 	    if $(OBJ)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
 	        -artifact_prefix=$(OBJ)/fuzz/$$name. $$found $$seeds >$$log 2>&1; then \
 	        echo "ok   fuzz $$name: $$(sed -n 's/^Done \([0-9]*\) runs.*/\1 runs/p' $$log)"; \
