@@ -80,7 +80,7 @@ counts()
     start_node --client-output-buffer-limit 1mb
     head -c 1000000 /dev/zero | tr '\0' x | cli -x SET big >/dev/null
     exec 5<>"/dev/tcp/127.0.0.1/$PORT"
-    printf 'GET big\r\n%.0s' $(seq 40) >&5 # one write: the node may close before a second one
+    printf 'GET big\r\n%.0s' $(seq 40) >&5 2>/dev/null || true # it may be closed before the last is written
     eventually counts client_output_limit_closed 1
     exec 5>&-
     grep -q 'event=client_output_limit ' "$LOG"
