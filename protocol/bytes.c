@@ -31,6 +31,15 @@ bool slice_to_u64(struct slice s, uint64_t *out)
     return digits_to_u64(s.data, s.len, out);
 }
 
+int slice_compare(const void *a, const void *b)
+{
+    const struct slice *left = a, *right = b;
+    size_t both = left->len < right->len ? left->len : right->len;
+    int order = both > 0 ? memcmp(left->data, right->data, both) : 0;
+
+    return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
+}
+
 bool slice_to_i64(struct slice s, int64_t *out)
 {
     const uint8_t *p = s.data;

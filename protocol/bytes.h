@@ -21,6 +21,12 @@ static inline bool slice_equals(struct slice a, struct slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
+static inline bool slice_begins_with(struct slice s, struct slice prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.data, prefix.data, prefix.len) == 0);
+}
+/* For qsort() of slices: by their bytes, and of two that begin alike the shorter first. */
+int slice_compare(const void *a, const void *b);
 /* ASCII letters compare without case; `text` must be lower case. */
 static inline bool slice_is(struct slice s, const char *text)
 {

@@ -210,21 +210,22 @@ static size_t values_held(const struct out *out)
     return seen > 0 ? (size_t)((double)out->pinned_bytes * (double)held / (double)seen) : 0;
 }
 
-static size_t blob_held(const struct conn *c)
-{
-    return c->big != NULL ? sizeof *c->big + c->big->capacity : 0;
-}
-
-static size_t buffers_held(const struct conn *c)
+/* What it keeps: buffers, and what it has said between MULTI and EXEC or watches. */
+static size_t all_held(const struct conn *c, size_t *blobs)
 {
     size_t replies = c->pending.failed ? 0 : c->pending.cap + c->pending.pins_cap * sizeof(struct out_pin);
+    size_t request = c->big != NULL ? sizeof *c->big + c->big->capacity : 0;
+    size_t transaction = transaction_holds(&c->session, blobs);
 
-    return c->rest_len + blob_held(c) + replies;
+    *blobs += request;
+    return c->rest_len + request + replies + transaction;
 }
 
 size_t conn_holds(const struct conn *c)
 {
-    return buffers_held(c) + values_held(&c->pending);
+    size_t blobs;
+
+    return all_held(c, &blobs) + values_held(&c->pending);
 }
 
 bool conn_is_spared(const struct conn *c)
@@ -235,7 +236,7 @@ bool conn_is_spared(const struct conn *c)
 void conn_account(struct conn *c)
 {
     struct worker *w = c->worker;
-    size_t owned = buffers_held(c), blob = blob_held(c), burden;
+    size_t blob, owned = all_held(c, &blob), burden;
 
     if (owned == 0 && c->burden.class == 0 && c->begun_ms == 0)
         return; /* holds nothing, as most do most of the time */
@@ -561,6 +562,16 @@ static bool park(struct conn *c, const struct window *in, size_t consumed)
 
 /* ---- a turn ---- */
 
+/* There is more to answer, and it has replies to read. Where clients hold too much already it is one of
+ * those who have to read first. */
+static bool may_go_on(struct conn *c)
+{
+    conn_account(c);
+    if (overload_is_on(c->worker->server) && out_pending(&c->pending) > 0)
+        c->paused = true;
+    return !c->paused;
+}
+
 /* Answers what the window holds. False: close. */
 static bool work(struct conn *c, const struct window *window)
 {
@@ -585,7 +596,7 @@ static bool work(struct conn *c, const struct window *window)
             c->session.parked = PARK_NOT; /* it was not yet counted */
             return false;
         }
-    } while (status == DISPATCH_FULL && !c->paused && c->session.producer == NULL);
+    } while (status == DISPATCH_FULL && !c->paused && c->session.producer == NULL && may_go_on(c));
     if (c->session.producer != NULL)
         c->paused = true; /* the next piece in the next turn: others wait, too */
 
@@ -767,6 +778,14 @@ static void on_ready(struct loop_source *source, unsigned events)
             alive = false;
     }
     go_on(c, alive);
+}
+
+void conn_retry(struct conn *c)
+{
+    if (!c->paused || c->draining || c->session.producer != NULL || overload_is_on(c->worker->server) ||
+        out_pending(&c->pending) > high_water(c) / 2)
+        return;
+    go_on(c, resume(c));
 }
 
 void conn_finish(struct conn *c)

@@ -32,7 +32,7 @@ struct conn {
     uint64_t staged_hash; /* of its first key, for prefetching; 0: none was found */
     struct out pending;   /* replies the kernel did not take */
     unsigned listens_to;  /* enum loop_event */
-    bool paused;          /* does not read: too much is pending */
+    bool paused;          /* does not read: too much is pending, its own or all clients' */
     bool draining;        /* will be closed when what is pending is through */
     bool touched;         /* in its worker's list of those, by the next two */
     bool woken;           /* a parked request is to be looked at again */
@@ -84,6 +84,8 @@ void conn_account(struct conn *conn);
 /* CLIENT NO-EVICT: not to be closed because clients hold too much. Its account
  * calls it as light as can be, so that all others go before it is looked at. */
 bool conn_is_spared(const struct conn *conn);
+/* It was paused because all clients held too much: does it still have to be? May close it. */
+void conn_retry(struct conn *conn);
 /* What it holds: buffers, and its part of large values that wait to be sent. */
 size_t conn_holds(const struct conn *conn);
 struct conn *conn_of_burden(struct burden *burden);

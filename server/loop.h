@@ -44,5 +44,7 @@ void loop_remove(struct loop *loop, int fd);
 int loop_wait(struct loop *loop, int timeout_ms);
 /* Calls back the n sources that the last wait found. A source may remove and free itself, and no other. */
 void loop_run(struct loop *loop, int n);
+/* While loop_run() goes on: those that are not in this group are not called back, and found again later. */
+void loop_cut(struct loop *loop);
 
 #endif

@@ -10,6 +10,7 @@
 
 struct loop {
     int fd;
+    bool cut;
     struct epoll_event found[LOOP_EVENTS_MAX];
 };
 
@@ -19,6 +20,7 @@ struct loop *loop_new(void)
 
     if (loop == NULL)
         return NULL;
+    loop->cut = false;
     if ((loop->fd = epoll_create1(EPOLL_CLOEXEC)) < 0) {
         free(loop);
         return NULL;
@@ -94,9 +96,15 @@ static void prepare_group(const struct epoll_event *group, unsigned n, enum loop
     }
 }
 
+void loop_cut(struct loop *loop)
+{
+    loop->cut = true;
+}
+
 void loop_run(struct loop *loop, int n)
 {
-    for (int done = 0; done < n; done += LOOP_GROUP) {
+    loop->cut = false;
+    for (int done = 0; done < n && !loop->cut; done += LOOP_GROUP) {
         const struct epoll_event *group = &loop->found[done];
         unsigned len = n - done < LOOP_GROUP ? (unsigned)(n - done) : LOOP_GROUP;
 

@@ -146,7 +146,18 @@ void memory_measure_base(struct server *server)
 }
 
 /* Pages that the allocator keeps for a while after a free are resident, so
- * they count as used; the store need not make room for them, as they go by themselves. */
+ * they count as used; the store need not make room for them, as they go by
+ * themselves. They may have to go at once: what a crowd of clients has let go
+ * of, the items would take a second time. */
+static void give_back_if_over(struct server *server, const struct memory_heap *heap, uint64_t used)
+{
+    enum { WORTH_IT = 4 << 20 };
+    size_t limit = option_live(&server->options, maxmemory);
+
+    if (limit != 0 && used > limit && minus(heap->resident, heap->active) > WORTH_IT)
+        memory_give_back();
+}
+
 void memory_measure(struct server *server)
 {
     struct store_stats stats;
@@ -162,6 +173,7 @@ void memory_measure(struct server *server)
     used = server->base_bytes + resident + stats.memory_bytes;
     if (used > atomic_load_explicit(&server->memory_peak, memory_order_relaxed))
         atomic_store_explicit(&server->memory_peak, used, memory_order_relaxed);
+    give_back_if_over(server, &heap, used);
 }
 
 uint64_t server_used_memory(struct server *server)

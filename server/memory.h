@@ -14,7 +14,7 @@
 
 /* Once, before there are clients. */
 void memory_measure_base(struct server *server);
-/* Worker 0, now and then: the heap, the peak; tells the store. */
+/* Now and then, and when clients have sent much since: the heap, the peak; tells the store. Any thread. */
 void memory_measure(struct server *server);
 /* That much of the heap is about to become a value in the store. Told at once,
  * or the store would count it twice until the next measurement, and evict for it. */

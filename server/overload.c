@@ -3,6 +3,7 @@
 #include "server/burden.h"
 #include "server/conn.h"
 #include "server/log.h"
+#include "server/memory.h"
 #include "server/worker.h"
 
 /* Below this a node could not even be talked to. */
@@ -24,7 +25,7 @@ uint64_t server_client_bytes_max(struct server *server)
     return max == 0 || max > LEAST_BYTES ? max : LEAST_BYTES;
 }
 
-static bool too_much(struct server *server)
+bool overload_is_on(struct server *server)
 {
     uint64_t max = server_client_bytes_max(server);
 
@@ -62,8 +63,10 @@ void overload_add(struct worker *w, int64_t bytes, int64_t blobs)
     atomic_fetch_add_explicit(&o->buffers, bytes, memory_order_relaxed);
     if (blobs != 0)
         atomic_fetch_add_explicit(&o->blobs, blobs, memory_order_relaxed);
-    if (bytes > 0 && too_much(w->server))
+    if (bytes > 0 && overload_is_on(w->server)) {
         tell_the_heaviest(w->server);
+        loop_cut(w->loop); /* before a hundred others have asked for more */
+    }
 }
 
 void overload_measure(struct server *server, const struct store_stats *stats)
@@ -73,20 +76,17 @@ void overload_measure(struct server *server, const struct store_stats *stats)
     int64_t strays = (int64_t)blob_bytes_total() - (int64_t)stats->blob_bytes - received;
 
     atomic_store_explicit(&o->strays, strays > 0 ? (uint64_t)strays : 0, memory_order_relaxed);
-    if (too_much(server))
+    if (overload_is_on(server))
         tell_the_heaviest(server);
 }
 
 void overload_moved(struct worker *w, uint64_t bytes)
 {
-    struct store_stats stats;
-
     w->unmeasured_bytes += bytes;
     if (w->unmeasured_bytes < MEASURE_BYTES)
         return;
     w->unmeasured_bytes = 0;
-    store_stats(w->server->store, &stats);
-    overload_measure(w->server, &stats);
+    memory_measure(w->server);
 }
 
 static void let_go(struct worker *w, struct conn *c)
@@ -108,7 +108,7 @@ static void let_go(struct worker *w, struct conn *c)
 
 void overload_shed(struct worker *w)
 {
-    while (too_much(w->server)) {
+    while (overload_is_on(w->server)) {
         struct worker *heaviest = with_the_heaviest(w->server);
 
         if (heaviest == NULL)

@@ -22,6 +22,8 @@ void overload_moved(struct worker *worker, uint64_t bytes);
  * too much and no other worker has larger ones. */
 void overload_shed(struct worker *worker);
 
+/* Whether clients hold too much now. Any thread. */
+bool overload_is_on(struct server *server);
 /* Bytes held by all clients, and the most that may be; 0: no limit. Any thread. */
 uint64_t server_client_bytes(struct server *server);
 uint64_t server_client_bytes_max(struct server *server);

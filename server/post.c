@@ -10,6 +10,7 @@
 enum {
     WORKERS_MAX = 256,
     OUTBOX_BYTES = 256 * 1024, /* at which it is emptied at once */
+    SHARE = 8,                 /* of maxmemory at most, for all inboxes: one eighth */
 };
 
 static _Thread_local struct worker *me;
@@ -29,7 +30,7 @@ static size_t weight(const struct letter *l)
     return sizeof *l + l->to_len * sizeof *l->to + (l->body != NULL ? l->body->capacity : 0);
 }
 
-static void letter_free(struct letter *l)
+void letter_free(struct letter *l)
 {
     blob_unpin(&l->body);
     free(l);
@@ -105,7 +106,8 @@ static void deliver(struct server *server, unsigned to, enum letter_kind kind, s
 {
     struct worker *w = server->workers[to];
     struct post_box *box = &w->inbox.post;
-    size_t limit = option_live(&server->options, push_queue_limit);
+    size_t limit =
+        server_at_most(server, option_live(&server->options, push_queue_limit), SHARE * server->workers_len);
     bool first;
 
     pthread_mutex_lock(&w->inbox.lock);

@@ -63,6 +63,9 @@ struct letter {
     uint64_t to[]; /* ids of clients */
 };
 
+/* Lets go of its body, too. */
+void letter_free(struct letter *letter);
+
 /* An inbox; embedded in its worker, and all but `some` under the worker's inbox lock. */
 struct post_box {
     struct letter *first, *last;

@@ -11,7 +11,10 @@
 #include "server/table.h"
 #include "server/worker.h"
 
-enum { FIRST_SUBSCRIBERS = 2 };
+enum {
+    FIRST_SUBSCRIBERS = 2,
+    SHARE = 8, /* of maxmemory, at most: one eighth */
+};
 
 /* A name somebody subscribed to. */
 struct topic {
@@ -213,7 +216,7 @@ static bool fits(struct exec *x, const struct pubsub *p, struct slice name)
     size_t needed = sizeof(struct topic) + sizeof(struct subscription) + name.len;
 
     return total(x->session) < (uint32_t)option_live(x->options, pubsub_max_subscriptions) &&
-           p->bytes + needed <= option_live(x->options, pubsub_max_memory);
+           p->bytes + needed <= server_at_most(x->server, option_live(x->options, pubsub_max_memory), SHARE);
 }
 
 bool pubsub_subscribe(struct exec *x, struct push *push, enum pubsub_kind kind, struct slice name)

@@ -10,7 +10,10 @@
 #include "server/tracking.h"
 #include "server/worker.h"
 
-enum { PIN_BYTES = 16 * 1024 }; /* of a body: sent from where it lies instead of copied per client */
+enum {
+    PIN_BYTES = 16 * 1024, /* of a body: sent from where it lies instead of copied per client */
+    SAY_BYTES = 1 << 20,   /* to all clients together, before they are sent to */
+};
 
 /* ---- who is spoken to ---- */
 
@@ -75,12 +78,24 @@ static void stop_speaking(struct server *server, struct session *session)
         monitor_stop(server, session);
 }
 
+/* What is still to be handed over is not for this one. */
+static void strike_out(struct worker *w, uint64_t id)
+{
+    for (struct letter *l = w->opening.first; l != NULL; l = l->next) {
+        for (uint32_t i = 0; i < l->to_len; i++) {
+            if (l->to[i] == id)
+                l->to[i] = 0; /* nobody's */
+        }
+    }
+}
+
 void push_reset(struct exec *x)
 {
     if (x->session->push == NULL)
         return;
     stop_speaking(x->server, x->session);
     push_deliver(x->worker); /* so that nothing of it comes after the reply */
+    strike_out(x->worker, x->session->id);
 }
 
 void push_leave(struct worker *w, struct session *session)
@@ -259,11 +274,28 @@ static void wake_paused(struct worker *w)
     }
 }
 
-static void open_letter(struct worker *w, const struct letter *l)
+/* Whose copy is made of it, and not only a pin. */
+static size_t said_to_one(const struct letter *l)
+{
+    return l->body != NULL && l->body->capacity < PIN_BYTES ? l->body->capacity : sizeof *l;
+}
+
+/* False: not to all of them. */
+static bool hand_over_to_some(struct worker *w, const struct letter *l)
+{
+    while (w->opening_at < l->to_len && w->said_bytes < SAY_BYTES) {
+        w->said_bytes += said_to_one(l);
+        hand_over(w, l, l->to[w->opening_at++]);
+    }
+    return w->opening_at == l->to_len;
+}
+
+/* False: there is more to do about it. */
+static bool open_letter(struct worker *w, const struct letter *l)
 {
     switch (l->kind) {
-    case LETTER_ALL_INVALID: tell_all_trackers(w); return;
-    case LETTER_UNPAUSE: wake_paused(w); return;
+    case LETTER_ALL_INVALID: tell_all_trackers(w); return true;
+    case LETTER_UNPAUSE: wake_paused(w); return true;
     case LETTER_MESSAGE:
     case LETTER_LINE:
     case LETTER_INVALID:
@@ -273,28 +305,53 @@ static void open_letter(struct worker *w, const struct letter *l)
     case LETTER_TIME_OUT:
     case LETTER_UNBLOCK: break;
     }
-    for (uint32_t i = 0; i < l->to_len; i++)
-        hand_over(w, l, l->to[i]);
+    return hand_over_to_some(w, l);
 }
 
-void push_deliver(struct worker *w)
+/* Behind those that are not all handed over yet. */
+static void fetch(struct worker *w)
 {
-    struct post_box *inbox = &w->inbox.post, taken = {0};
+    struct post_box *inbox = &w->inbox.post, *opening = &w->opening;
 
     pthread_mutex_lock(&w->inbox.lock);
-    taken.first = inbox->first;
-    taken.all_invalid = inbox->all_invalid;
+    if (opening->last != NULL)
+        opening->last->next = inbox->first;
+    else
+        opening->first = inbox->first;
+    if (inbox->last != NULL)
+        opening->last = inbox->last;
+    opening->all_invalid |= inbox->all_invalid;
     inbox->first = inbox->last = NULL;
     inbox->bytes = 0;
     inbox->all_invalid = false;
     atomic_store_explicit(&inbox->some, false, memory_order_relaxed);
     pthread_mutex_unlock(&w->inbox.lock);
+}
 
-    for (struct letter *l = taken.first; l != NULL; l = l->next)
-        open_letter(w, l);
-    if (taken.all_invalid)
+bool push_waits(const struct worker *w)
+{
+    return w->opening.first != NULL || w->opening.all_invalid ||
+           atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed);
+}
+
+void push_deliver(struct worker *w)
+{
+    struct post_box *opening = &w->opening;
+    struct letter *l;
+
+    fetch(w);
+    while ((l = opening->first) != NULL) {
+        if (!open_letter(w, l))
+            return;
+        w->opening_at = 0;
+        if ((opening->first = l->next) == NULL)
+            opening->last = NULL;
+        letter_free(l);
+    }
+    if (opening->all_invalid) {
+        opening->all_invalid = false;
         tell_all_trackers(w);
-    post_box_clear(&taken);
+    }
 }
 
 void push_flush_slowly(struct worker *w)

@@ -19,7 +19,7 @@ struct tracking_state {
     bool broken;           /* whom it redirects to is gone */
     post_address redirect; /* 0: it is told itself */
     struct tracking_prefix **prefixes;
-    uint32_t prefixes_len;
+    uint32_t prefixes_len, prefixes_cap;
 };
 
 struct push {
@@ -36,10 +36,14 @@ struct push *push_of(struct exec *x);
 /* An array of bulks, the way RESP2 writes it; NULL when memory is short. */
 struct blob *push_words(const struct slice *words, size_t n);
 
-/* Hands what is in the inbox to the clients. What the client whose request is
- * being executed is told comes before the reply that is still to be written;
- * all others are sent to after the turn. */
+/* Hands what is in the inbox to the clients, as long as that is not too much
+ * to hold: beyond that it waits for those spoken to so far to be sent to
+ * (worker.c). What the client whose request is being executed is told comes
+ * before the reply that is still to be written; all others are sent to after
+ * the turn. */
 void push_deliver(struct worker *worker);
+/* Whether there is anything to hand over. */
+bool push_waits(const struct worker *worker);
 
 /* After each batch, and after background work: lets go of what it caused. */
 void push_flush_slowly(struct worker *worker);

@@ -180,6 +180,13 @@ uint64_t server_memory_limit(const struct options *o)
                              : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+size_t server_at_most(const struct server *server, size_t limit, unsigned part)
+{
+    size_t memory = option_live(&server->options, maxmemory), most = memory / part;
+
+    return memory == 0 || limit < most ? limit : most;
+}
+
 static bool open_store(struct server *server, unsigned workers, char *err, size_t err_len)
 {
     const struct options *o = &server->options;

@@ -160,6 +160,9 @@ const char *server_apply_option(struct server *server, const char *name);
 void server_stop(struct server *server, bool now);
 /* maxmemory, or all that the machine has when it is 0. */
 uint64_t server_memory_limit(const struct options *o);
+/* A limit, or one part of so many of maxmemory where that is less: what suits a large node must not fill a
+ * small one. */
+size_t server_at_most(const struct server *server, size_t limit, unsigned part);
 /* flush_all with a delay: drops all of database 0 at `when` (memcached); a later call replaces it. */
 void server_flush_at(struct server *server, instant when);
 

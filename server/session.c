@@ -98,6 +98,6 @@ size_t session_line(const struct session *s, instant now, char *line, size_t cap
         return 0;
     if ((size_t)n < cap)
         return (size_t)n;
-    line[cap - 2] = '\n'; /* a name of a thousand letters */
+    line[cap - 2] = '\n';
     return cap - 1;
 }

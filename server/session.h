@@ -111,7 +111,10 @@ bool session_set_text(char **field, const uint8_t *text, size_t len);
 
 /* Writes the line of CLIENT LIST, "\n" at its end, cut to cap; returns its length. */
 size_t session_line(const struct session *s, instant now, char *line, size_t cap);
-enum { SESSION_LINE_MAX = 2048 };
+enum {
+    SESSION_TEXT_MAX = 512, /* bytes of a name, so that nobody keeps a novel in one */
+    SESSION_LINE_MAX = 2560,
+};
 
 /* Only its owner. */
 static inline void session_show(struct session *s, enum session_shown what, bool on)

@@ -53,6 +53,7 @@ struct tracking {
     pthread_mutex_t prefixes_lock;
     struct tracking_prefix *prefixes;
     _Atomic uint64_t prefixes_len, prefixes_used; /* names, and clients' uses of them */
+    _Atomic uint64_t prefix_bytes;                /* of the names */
     struct stripe stripes[STRIPES];
 };
 
@@ -185,13 +186,19 @@ static post_address silent_writer(const struct exec *by)
     return push != NULL && push->tracking.on && push->tracking.noloop ? address_of(by->session) : 0;
 }
 
+static uint64_t bytes_max(struct tracking *t)
+{
+    enum { SHARE = 4 }; /* of maxmemory at most: one quarter */
+
+    return server_at_most(t->server, option_live(&t->server->options, tracking_table_max_memory), SHARE);
+}
+
 static bool is_over_limit(struct tracking *t)
 {
     const struct options *o = &t->server->options;
     uint64_t keys_max = (uint64_t)option_live(o, tracking_table_max_keys);
 
-    return (keys_max > 0 && COUNT(keys) > keys_max) ||
-           COUNT(bytes) > option_live(o, tracking_table_max_memory);
+    return (keys_max > 0 && COUNT(keys) > keys_max) || COUNT(bytes) + COUNT(prefix_bytes) > bytes_max(t);
 }
 
 /* The oldest of a stripe goes, and whoever has a copy of it is told. One stripe after the other. */
@@ -339,25 +346,23 @@ struct changed_names {
     size_t len;
 };
 
-static int by_bytes(const void *a, const void *b)
-{
-    const struct slice *left = a, *right = b;
-    size_t both = left->len < right->len ? left->len : right->len;
-    int order = both > 0 ? memcmp(left->data, right->data, both) : 0;
-
-    return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
-}
-
 /* The names that begin with the prefix as one body. */
 static struct blob *names_with_prefix(const struct changed_names *c, struct slice prefix, bool skip_own,
                                       struct slice *scratch, size_t *n)
 {
+    size_t first = 0, end = c->len;
+
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+
+        if (slice_compare(&c->names[middle], &prefix) < 0)
+            first = middle + 1;
+        else
+            end = middle;
+    }
     *n = 0;
-    for (size_t i = 0; i < c->len; i++) {
-        if (skip_own && c->own[i])
-            continue;
-        if (c->names[i].len >= prefix.len &&
-            (prefix.len == 0 || memcmp(c->names[i].data, prefix.data, prefix.len) == 0))
+    for (size_t i = first; i < c->len && slice_begins_with(c->names[i], prefix); i++) {
+        if (!skip_own || !c->own[i])
             scratch[(*n)++] = c->names[i];
     }
     return *n > 0 ? push_words(scratch, *n) : NULL;
@@ -410,7 +415,7 @@ static void tell_prefix(struct tracking *t, const struct tracking_prefix *prefix
 }
 
 struct gathered {
-    struct slice name; /* first: by_bytes() compares it */
+    struct slice name; /* first: slice_compare() looks at it */
     bool own;
 };
 
@@ -434,7 +439,7 @@ static bool sort_names(const struct out *bytes, struct changed_names *c)
         memcpy(&head, bytes->data + at, sizeof head);
         all[n++] = (struct gathered){{bytes->data + at + sizeof head, head.len}, head.own};
     }
-    qsort(all, n, sizeof *all, by_bytes);
+    qsort(all, n, sizeof *all, slice_compare);
     for (size_t i = 0; i < n; i++) {
         if (c->len > 0 && slice_equals(c->names[c->len - 1], all[i].name)) {
             c->own[c->len - 1] = c->own[c->len - 1] && all[i].own;
@@ -480,6 +485,11 @@ void tracking_flush(struct worker *w)
 
 /* ---- prefixes ---- */
 
+static size_t prefix_bytes(const struct tracking_prefix *p)
+{
+    return sizeof *p + p->len;
+}
+
 static bool prefix_join(struct tracking_prefix *p, post_address who)
 {
     if (p->to_len == p->to_cap) {
@@ -507,6 +517,7 @@ static void prefix_leave(struct tracking *t, struct tracking_prefix *p, post_add
         return;
     HASH_DEL(t->prefixes, p);
     SUB(prefixes_len, 1);
+    SUB(prefix_bytes, prefix_bytes(p));
     free(p->to);
     free(p);
 }
@@ -527,6 +538,7 @@ static struct tracking_prefix *prefix_of(struct tracking *t, struct slice name)
         return NULL;
     }
     ADD(prefixes_len, 1);
+    ADD(prefix_bytes, prefix_bytes(p));
     return p;
 }
 
@@ -535,27 +547,46 @@ struct slice tracking_prefix_name(const struct push *push, uint32_t i)
     return (struct slice){push->tracking.prefixes[i]->name, push->tracking.prefixes[i]->len};
 }
 
-/* Keeps the client's list in order. */
+static int by_name(const void *a, const void *b)
+{
+    const struct tracking_prefix *left = *(struct tracking_prefix *const *)a;
+    const struct tracking_prefix *right = *(struct tracking_prefix *const *)b;
+    struct slice names[] = {{left->name, left->len}, {right->name, right->len}};
+
+    return slice_compare(&names[0], &names[1]);
+}
+
+void tracking_sort_prefixes(struct push *push)
+{
+    if (push->tracking.prefixes_len > 1)
+        qsort(push->tracking.prefixes, push->tracking.prefixes_len, sizeof(struct tracking_prefix *),
+              by_name);
+}
+
 static bool list_prefix(struct push *push, struct tracking_prefix *p)
 {
     struct tracking_state *state = &push->tracking;
-    struct tracking_prefix **list = realloc(state->prefixes, (state->prefixes_len + 1) * sizeof(*list));
-    struct slice name = {p->name, p->len};
-    uint32_t at = state->prefixes_len;
 
-    if (list == NULL)
-        return false;
-    state->prefixes = list;
-    for (; at > 0; at--) {
-        struct slice before = tracking_prefix_name(push, at - 1);
+    if (state->prefixes_len == state->prefixes_cap) {
+        uint32_t cap = state->prefixes_cap > 0 ? 2 * state->prefixes_cap : 2;
+        struct tracking_prefix **list = realloc(state->prefixes, cap * sizeof(*list));
 
-        if (by_bytes(&before, &name) <= 0)
-            break;
-        list[at] = list[at - 1];
+        if (list == NULL)
+            return false;
+        state->prefixes = list;
+        state->prefixes_cap = cap;
     }
-    list[at] = p;
-    state->prefixes_len++;
+    state->prefixes[state->prefixes_len++] = p;
     return true;
+}
+
+static bool prefix_fits(struct exec *x, struct slice name)
+{
+    struct tracking *t = x->server->tracking;
+
+    return name.len <= STORE_KEY_MAX &&
+           COUNT(prefixes_used) < (uint64_t)option_live(x->options, tracking_max_prefixes) &&
+           COUNT(prefix_bytes) + name.len <= bytes_max(t);
 }
 
 bool tracking_add_prefix(struct exec *x, struct push *push, struct slice name)
@@ -565,11 +596,8 @@ bool tracking_add_prefix(struct exec *x, struct push *push, struct slice name)
     struct tracking_prefix *p;
     bool done = false;
 
-    if (name.len > STORE_KEY_MAX ||
-        COUNT(prefixes_used) >= (uint64_t)option_live(x->options, tracking_max_prefixes)) {
-        counter_add(x->counters, subscriptions_refused, 1);
+    if (!prefix_fits(x, name))
         return false;
-    }
     pthread_mutex_lock(&t->prefixes_lock);
     if ((p = prefix_of(t, name)) != NULL) {
         done = prefix_join(p, who) && list_prefix(push, p);
@@ -671,5 +699,5 @@ void tracking_stats(const struct tracking *t, struct tracking_stats *out)
                                    .keys = COUNT(keys),
                                    .items = COUNT(items),
                                    .prefixes = COUNT(prefixes_len),
-                                   .bytes = COUNT(bytes)};
+                                   .bytes = COUNT(bytes) + COUNT(prefix_bytes)};
 }

@@ -31,8 +31,10 @@ void tracking_on(struct exec *x, struct push *push);
 void tracking_off(struct server *server, struct push *push);
 /* One more prefix of a client in BCAST mode. False: there are too many. */
 bool tracking_add_prefix(struct exec *x, struct push *push, struct slice prefix);
-/* The i-th prefix of a client, in order of their bytes. */
+/* The i-th prefix of a client. */
 struct slice tracking_prefix_name(const struct push *push, uint32_t i);
+/* Puts them in order of their bytes, as they are shown. */
+void tracking_sort_prefixes(struct push *push);
 
 /* Around a command of a client that tracks. */
 void tracking_before(struct exec *x, const struct command *command, const struct request *rq);

@@ -13,6 +13,14 @@ struct transaction *transaction_of(struct session *s)
     return s->transaction;
 }
 
+size_t transaction_holds(const struct session *s, size_t *blobs)
+{
+    const struct transaction *t = s->transaction;
+
+    *blobs = t != NULL ? t->blobs : 0;
+    return t != NULL ? t->bytes + t->watched.bytes : 0;
+}
+
 void transaction_free(struct server *server, struct session *s)
 {
     if (s->transaction == NULL)
@@ -53,6 +61,7 @@ struct queued *transaction_take(struct session *s)
     t->first = t->last = NULL;
     t->len = 0;
     t->bytes = 0;
+    t->blobs = 0;
     t->spoilt = false;
     show(s);
     return first;
@@ -186,6 +195,7 @@ void transaction_queue(struct exec *x, const struct command *command, const stru
     t->last = q;
     t->len++;
     t->bytes += bytes;
+    t->blobs += q->backing != NULL ? q->backing->capacity : 0;
     show(x->session);
     reply_simple(x, "QUEUED");
 }

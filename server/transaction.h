@@ -22,13 +22,15 @@ struct queued {
 struct transaction {
     struct queued *first, *last;
     uint32_t len;
-    size_t bytes;
+    size_t bytes, blobs; /* of memory; how much of it is blobs */
     bool spoilt;
     struct watch_list watched;
 };
 
 /* The session's, made at its first use. NULL when memory is short. */
 struct transaction *transaction_of(struct session *session);
+/* Memory of the queue and of watched keys, and how much of it is blobs. */
+size_t transaction_holds(const struct session *session, size_t *blobs);
 /* When the session ends. */
 void transaction_free(struct server *server, struct session *session);
 

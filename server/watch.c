@@ -107,22 +107,23 @@ static void unlink_watch(struct watches *t, struct watch *w)
         atomic_store_explicit(&bucket_of(t->buckets, w->hash)->first, w->next, memory_order_relaxed);
 }
 
+/* Found by its bucket: lists may be thousands long. */
+static bool is_listed(const struct watches *t, const struct watch *new)
+{
+    for (const struct watch *w = first_of(bucket_of(t->buckets, new->hash)); w != NULL; w = w->next) {
+        if (w->list == new->list && w->hash == new->hash && w->db == new->db && w->len == new->len &&
+            (new->len == 0 || memcmp(w->name, new->name, new->len) == 0))
+            return true;
+    }
+    return false;
+}
+
 static void break_list(struct watch_list *list)
 {
     atomic_store_explicit(&list->changed, true, memory_order_relaxed);
 }
 
 /* ---- a session's keys ---- */
-
-static bool is_listed(const struct watch_list *list, const struct key *key)
-{
-    for (const struct watch *w = list->first; w != NULL; w = w->next_of_list) {
-        if (w->hash == key->hash && w->db == key->db && w->len == key->len &&
-            memcmp(w->name, key->data, key->len) == 0)
-            return true;
-    }
-    return false;
-}
 
 static struct watch *watch_new(struct watch_list *list, const struct key *key)
 {
@@ -136,50 +137,54 @@ static struct watch *watch_new(struct watch_list *list, const struct key *key)
     return w;
 }
 
+enum put_result { PUT_DOWN, PUT_ALREADY, PUT_REFUSED };
+
 /* In an edit, which finds out whether the key is there and keeps everybody
  * from changing it until it is in the table. */
-static bool put_down(struct exec *x, struct watch *w, const struct key *key)
+static enum put_result put_down(struct exec *x, struct watch *w, const struct key *key)
 {
     struct watches *t = x->server->watches;
     uint64_t limit = (uint64_t)option_live(x->options, watch_limit);
+    uint32_t limit_of_list = (uint32_t)option_live(x->options, client_watch_limit);
+    enum put_result result = PUT_REFUSED;
     struct store_edit edit;
-    bool fits;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     w->present = edit_shows(&edit);
     pthread_mutex_lock(&t->lock);
-    fits = t->len < limit && has_buckets(t);
-    if (fits) {
+    if (has_buckets(t) && is_listed(t, w)) {
+        result = PUT_ALREADY;
+    } else if (t->buckets != NULL && w->list->len < limit_of_list && t->len < limit) {
         link_watch(t, w);
         t->len++;
+        result = PUT_DOWN;
     }
     pthread_mutex_unlock(&t->lock);
     store_edit_end(&edit);
-    return fits;
+    return result;
 }
 
 bool watch_add(struct exec *x, struct watch_list *list, const struct key *key)
 {
+    enum put_result result;
     struct watch *w;
 
     if (atomic_load_explicit(&list->changed, memory_order_relaxed))
         return true; /* the next EXEC is void already */
-    if (is_listed(list, key))
-        return true;
-    if (list->len >= (uint32_t)option_live(x->options, client_watch_limit) ||
-        (w = watch_new(list, key)) == NULL)
+    if ((w = watch_new(list, key)) == NULL)
         return false;
     if (list->len == 0)
         changes_want(x->server, CHANGES_WATCH);
-    if (!put_down(x, w, key)) {
+    if ((result = put_down(x, w, key)) != PUT_DOWN) {
         free(w);
         if (list->len == 0)
             changes_unwant(x->server, CHANGES_WATCH);
-        return false;
+        return result == PUT_ALREADY;
     }
     w->next_of_list = list->first;
     list->first = w;
     list->len++;
+    list->bytes += sizeof *w + w->len;
     return true;
 }
 
@@ -202,6 +207,7 @@ void watch_end(struct server *server, struct watch_list *list)
     }
     list->first = NULL;
     list->len = 0;
+    list->bytes = 0;
     atomic_store_explicit(&list->changed, false, memory_order_relaxed);
 }
 

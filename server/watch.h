@@ -16,6 +16,7 @@ struct watch;
 struct watch_list {
     struct watch *first;
     uint32_t len;
+    size_t bytes;         /* of memory */
     _Atomic bool changed; /* at least one of them */
 };
 

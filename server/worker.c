@@ -167,6 +167,7 @@ void worker_free(struct worker **worker)
     CHECK(w->conns == NULL && w->pushes == NULL);
     post_box_clear(&w->inbox.post);
     post_box_clear(&w->outbox);
+    post_box_clear(&w->opening);
     out_free(&w->bcast);
     timers_free(&w->timers);
     while (w->inbox.arrived != NULL) { /* dealt to it after it had left */
@@ -243,6 +244,7 @@ static void close_overdue(struct worker *w)
         next = burden_next(&w->burdens, b);
         if (late == NULL) {
             conn_account(c); /* others may have let go of values that it waits for */
+            conn_retry(c);
             continue;
         }
         counter_add(&w->counters, client_request_timeout_closed, 1);
@@ -319,7 +321,7 @@ static int sleep_ms(const struct worker *w)
 
     if (timers_some(&w->timers) && timers_next(&w->timers).ms - w->now.ms < left)
         left = timers_next(&w->timers).ms - w->now.ms;
-    if (w->store_busy || left <= 0 || atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed))
+    if (w->store_busy || left <= 0 || push_waits(w))
         return 0;
     return left < SWEEP_MS ? (int)left : SWEEP_MS;
 }
@@ -347,13 +349,34 @@ static bool stopping(const struct worker *w)
     return atomic_load_explicit(&w->server->stopping, memory_order_acquire);
 }
 
-/* What others, or our own clients, had to tell our clients. */
-static void speak_unasked(struct worker *w)
+static void shed_if_told(struct worker *w)
 {
-    if (atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed))
-        push_deliver(w);
+    if (!atomic_load_explicit(&w->inbox.overloaded, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&w->inbox.overloaded, false, memory_order_relaxed);
+    overload_shed(w);
+}
+
+static void speak_to_touched(struct worker *w)
+{
     while (w->touched != NULL)
         conn_speak(w->touched);
+    w->said_bytes = 0;
+}
+
+/* What others, or our own clients, had to tell our clients. A little at a time:
+ * a message to ten thousand who do not read is to fill no memory before they
+ * are found out. */
+static void speak_unasked(struct worker *w)
+{
+    while (push_waits(w)) {
+        push_deliver(w);
+        speak_to_touched(w);
+        shed_if_told(w);
+        if (overload_is_on(w->server))
+            break; /* another worker has to shed first */
+    }
+    speak_to_touched(w);
     if (timers_some(&w->timers))
         timers_run(&w->timers, w->now);
 }
@@ -369,10 +392,7 @@ static void turn(struct worker *w, int n)
     loop_run(w->loop, n);
     speak_unasked(w);
     close_killed(w);
-    if (atomic_load_explicit(&w->inbox.overloaded, memory_order_relaxed)) {
-        atomic_store_explicit(&w->inbox.overloaded, false, memory_order_relaxed);
-        overload_shed(w);
-    }
+    shed_if_told(w);
 }
 
 /* Who only keeps sending does not keep us. */

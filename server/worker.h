@@ -50,7 +50,11 @@ struct worker {
     struct conn *touched; /* were told something outside their turn, which is to be sent */
     struct push *pushes;  /* clients who are spoken to unasked, by id */
     struct post_box outbox;
-    struct out bcast; /* keys changed in this batch; tracking.c's, as the next two */
+    struct post_box
+        opening;         /* letters out of the inbox that are being handed over; push.c's, as the next two */
+    uint32_t opening_at; /* recipients of the first who have theirs */
+    size_t said_bytes;   /* handed over since those spoken to were last sent to */
+    struct out bcast;    /* keys changed in this batch; tracking.c's, as the next two */
     bool bcast_lost;
     post_address bcast_writer;
     struct timers timers;

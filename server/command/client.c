@@ -2,6 +2,8 @@
  * WAIT, which make clients wait or end that. */
 #include "server/command/client.h"
 
+#include <stdlib.h>
+
 #include "server/clients.h"
 #include "server/command/command.h"
 #include "server/park.h"
@@ -113,50 +115,58 @@ static bool fits_together(struct exec *x, const struct tracking_request *t, cons
     return true;
 }
 
-static bool begins_with(struct slice text, struct slice prefix)
+struct given_prefix {
+    struct slice name; /* first: slice_compare() looks at it */
+    uint32_t place;    /* among the words; 0: it has that already */
+};
+
+static void refuse_overlap(struct exec *x, const struct given_prefix *a, const struct given_prefix *b)
 {
-    return text.len >= prefix.len && (prefix.len == 0 || memcmp(text.data, prefix.data, prefix.len) == 0);
+    const struct given_prefix *first = a->place > 0 && (b->place == 0 || a->place < b->place) ? a : b;
+    const struct given_prefix *other = first == a ? b : a;
+
+    reply_error(x,
+                "ERR Prefix '%.*s' overlaps with %s prefix '%.*s'. Prefixes for a single client must not "
+                "overlap.",
+                EXEC_QUOTED(first->name), other->place > 0 ? "another provided" : "an existing",
+                EXEC_QUOTED(other->name));
 }
 
-static bool overlap(struct slice a, struct slice b)
+/* In order, prefixes that begin alike stand side by side. False: answered. */
+static bool are_apart(struct exec *x, struct given_prefix *all, size_t n)
 {
-    return begins_with(a, b) || begins_with(b, a);
+    qsort(all, n, sizeof *all, slice_compare);
+    for (size_t i = 1; i < n; i++) {
+        if (slice_begins_with(all[i].name, all[i - 1].name)) {
+            refuse_overlap(x, &all[i - 1], &all[i]);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* No two prefixes of a client may begin alike, or it would be told twice. */
 static bool prefixes_are_apart(struct exec *x, const struct request *rq, const struct push *push)
 {
+    struct given_prefix *all = calloc(rq->argc + push->tracking.prefixes_len, sizeof *all);
+    size_t n = 0;
+    bool apart;
+
+    if (all == NULL) {
+        reply_error(x, "ERR out of memory");
+        return false;
+    }
+    for (uint32_t old = 0; old < push->tracking.prefixes_len; old++)
+        all[n++] = (struct given_prefix){.name = tracking_prefix_name(push, old)};
     for (uint32_t i = 3; i < rq->argc; i++) {
-        if (!is_prefix_at(rq, i))
-            continue;
-        struct slice prefix = rq->argv[++i];
-
-        for (uint32_t old = 0; old < push->tracking.prefixes_len; old++) {
-            struct slice existing = tracking_prefix_name(push, old);
-
-            if (!overlap(prefix, existing))
-                continue;
-            reply_error(x,
-                        "ERR Prefix '%.*s' overlaps with an existing prefix '%.*s'. Prefixes for a single "
-                        "client must not overlap.",
-                        EXEC_QUOTED(prefix), EXEC_QUOTED(existing));
-            return false;
-        }
-        for (uint32_t j = i + 1; j < rq->argc; j++) {
-            if (!is_prefix_at(rq, j))
-                continue;
-            struct slice other = rq->argv[++j];
-
-            if (!overlap(prefix, other))
-                continue;
-            reply_error(x,
-                        "ERR Prefix '%.*s' overlaps with another provided prefix '%.*s'. Prefixes for a "
-                        "single client must not overlap.",
-                        EXEC_QUOTED(prefix), EXEC_QUOTED(other));
-            return false;
+        if (is_prefix_at(rq, i)) {
+            i++;
+            all[n++] = (struct given_prefix){.name = rq->argv[i], .place = i};
         }
     }
-    return true;
+    apart = are_apart(x, all, n);
+    free(all);
+    return apart;
 }
 
 static bool add_prefixes(struct exec *x, const struct request *rq, struct push *push,
@@ -170,9 +180,23 @@ static bool add_prefixes(struct exec *x, const struct request *rq, struct push *
         if (is_prefix_at(rq, i))
             done = tracking_add_prefix(x, push, rq->argv[++i]);
     }
-    if (!done)
-        reply_error(x, "ERR too many prefixes, or one longer than any key; see tracking-max-prefixes");
+    if (!done && !push->tracking.on)
+        tracking_off(x->server, push); /* those that did fit */
     return done;
+}
+
+static void refuse_prefixes(struct exec *x)
+{
+    counter_add(x->counters, subscriptions_refused, 1);
+    reply_error(x, "ERR too many prefixes, or one longer than any key; see tracking-max-prefixes");
+}
+
+/* Before they are compared: that many are not even looked at. */
+static bool too_many(struct exec *x, const struct tracking_request *t, const struct push *push)
+{
+    uint64_t all = (uint64_t)push->tracking.prefixes_len + t->prefixes;
+
+    return all > (uint64_t)option_live(x->options, tracking_max_prefixes);
 }
 
 static void start_tracking(struct exec *x, const struct request *rq, struct push *push,
@@ -180,8 +204,18 @@ static void start_tracking(struct exec *x, const struct request *rq, struct push
 {
     struct tracking_state *state = &push->tracking;
 
-    if (!fits_together(x, t, state) || !prefixes_are_apart(x, rq, push) || !add_prefixes(x, rq, push, t))
+    if (!fits_together(x, t, state))
         return;
+    if (too_many(x, t, push)) {
+        refuse_prefixes(x);
+        return;
+    }
+    if (!prefixes_are_apart(x, rq, push))
+        return;
+    if (!add_prefixes(x, rq, push, t)) {
+        refuse_prefixes(x);
+        return;
+    }
     state->bcast = t->bcast;
     state->optin = t->optin;
     state->optout = t->optout;
@@ -248,7 +282,7 @@ void client_getredir(struct exec *x, struct request *rq)
 void client_trackinginfo(struct exec *x, struct request *rq)
 {
     static const struct tracking_state off = {0};
-    const struct push *push = x->session->push;
+    struct push *push = x->session->push;
     const struct tracking_state *t = push != NULL ? &push->tracking : &off;
     const struct {
         bool is;
@@ -279,6 +313,8 @@ void client_trackinginfo(struct exec *x, struct request *rq)
     reply_text(x, "redirect");
     reply_integer(x, atomic_load_explicit(&x->session->redirect_shown, memory_order_relaxed));
     reply_text(x, "prefixes");
+    if (push != NULL)
+        tracking_sort_prefixes(push);
     reply_array(x, t->prefixes_len);
     for (uint32_t i = 0; i < t->prefixes_len; i++)
         reply_bulk(x, tracking_prefix_name(push, i));
@@ -390,8 +426,7 @@ static bool read_on_off(struct exec *x, struct slice word, bool *on)
     return false;
 }
 
-/* Shown by CLIENT LIST and no more: whoever holds most is closed first when
- * clients hold too much together (overload.h), or a few could ask to hold all. */
+/* See conn_is_spared(). */
 void client_no_evict(struct exec *x, struct request *rq)
 {
     bool on;

@@ -22,6 +22,18 @@ static bool is_plain(struct slice text)
     return true;
 }
 
+/* False: answered. */
+static bool text_is_right(struct exec *x, struct slice what, struct slice text)
+{
+    if (!is_plain(text))
+        reply_error(x, "ERR %.*s cannot contain spaces, newlines or special characters.", EXEC_QUOTED(what));
+    else if (text.len > SESSION_TEXT_MAX)
+        reply_error(x, "ERR %.*s cannot be longer than %d bytes.", EXEC_QUOTED(what), SESSION_TEXT_MAX);
+    else
+        return true;
+    return false;
+}
+
 /* Under the registry lock: CLIENT LIST reads these strings. */
 static void set_text(struct exec *x, char **field, struct slice text)
 {
@@ -104,10 +116,8 @@ static bool hello_options(struct exec *x, const struct request *rq, struct hello
             reply_error(x, "ERR Syntax error in HELLO option '%.*s'", EXEC_QUOTED(rq->argv[i]));
             return false;
         }
-        if (hello->name != NULL && !is_plain(*hello->name)) {
-            reply_error(x, "ERR Client names cannot contain spaces, newlines or special characters.");
+        if (hello->name != NULL && !text_is_right(x, slice_of("Client names"), *hello->name))
             return false;
-        }
     }
     return true;
 }
@@ -224,10 +234,8 @@ static void client_getname(struct exec *x, struct request *rq)
 
 static void client_setname(struct exec *x, struct request *rq)
 {
-    if (!is_plain(rq->argv[2])) {
-        reply_error(x, "ERR Client names cannot contain spaces, newlines or special characters.");
+    if (!text_is_right(x, slice_of("Client names"), rq->argv[2]))
         return;
-    }
     set_text(x, &x->session->name, rq->argv[2]);
     reply_ok(x);
 }
@@ -245,10 +253,8 @@ static void client_setinfo(struct exec *x, struct request *rq)
         reply_error(x, "ERR Unrecognized option '%.*s'", EXEC_QUOTED(what));
         return;
     }
-    if (!is_plain(rq->argv[3])) {
-        reply_error(x, "ERR %.*s cannot contain spaces, newlines or special characters.", EXEC_QUOTED(what));
+    if (!text_is_right(x, what, rq->argv[3]))
         return;
-    }
     set_text(x, field, rq->argv[3]);
     reply_ok(x);
 }
@@ -297,68 +303,89 @@ static bool is_of_type(const struct session *s, const struct slice *type)
     return type == NULL || slice_is(*type, subscribed ? "pubsub" : "normal");
 }
 
-static bool is_wanted(const struct session *s, const struct request *rq, uint32_t first_id,
-                      const struct slice *type)
-{
-    int64_t id;
+/* In order, so that a million ids and ten thousand clients are no ten thousand million comparisons. */
+struct id_list {
+    int64_t *ids; /* NULL: all of them */
+    size_t len;
+};
 
-    if (first_id == 0)
-        return is_of_type(s, type);
-    for (uint32_t i = first_id; i < rq->argc; i++) {
-        if (slice_to_i64(rq->argv[i], &id) && (uint64_t)id == s->id)
-            return true;
-    }
-    return false;
+static int by_value(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+
+    return (left > right) - (left < right);
 }
 
-/* Lines of all sessions, or of those whose ids are argv[first_id..], or who are of a type. */
-static void list_sessions(struct exec *x, const struct request *rq, uint32_t first_id,
-                          const struct slice *type)
+static bool is_wanted(const struct session *s, const struct id_list *list, const struct slice *type)
 {
-    struct out lines = {0};
+    int64_t id = (int64_t)s->id;
+
+    if (list->ids == NULL)
+        return is_of_type(s, type);
+    return bsearch(&id, list->ids, list->len, sizeof id, by_value) != NULL;
+}
+
+/* Lines of all sessions, or of those with these ids, or of a type. */
+static void list_sessions(struct exec *x, const struct id_list *ids, const struct slice *type)
+{
+    struct out lines = {.limit = x->out->limit};
 
     clients_lock(x->server->registry);
     for (struct session *s = clients_first(x->server->registry); s != NULL; s = clients_next(s)) {
         char *line;
 
-        if (!is_wanted(s, rq, first_id, type))
+        if (!is_wanted(s, ids, type))
             continue;
         line = (char *)out_room(&lines, SESSION_LINE_MAX);
         out_commit(&lines, (uint8_t *)line + session_line(s, x->now, line, SESSION_LINE_MAX));
     }
     clients_unlock(x->server->registry);
-    if (lines.failed)
-        x->out->failed = true;
-    else
+    if (!lines.failed)
         reply_verbatim(x, (struct slice){lines.data, lines.len});
+    x->out->failed |= lines.failed;
+    x->out->over |= lines.over;
     out_free(&lines);
 }
 
-static bool ids_are_valid(const struct request *rq, uint32_t first_id)
+/* The words from `first` on, of which there is one. False: one is no id, or memory is short. */
+static bool read_ids(const struct request *rq, uint32_t first, struct id_list *list)
 {
-    int64_t id;
+    if ((list->ids = calloc(rq->argc - first, sizeof *list->ids)) == NULL)
+        return false;
+    for (uint32_t i = first; i < rq->argc; i++) {
+        int64_t *id = &list->ids[list->len++];
 
-    for (uint32_t i = first_id; i < rq->argc; i++) {
-        if (!slice_to_i64(rq->argv[i], &id) || id < 0)
+        if (!slice_to_i64(rq->argv[i], id) || *id < 0)
             return false;
     }
+    qsort(list->ids, list->len, sizeof *list->ids, by_value);
     return true;
+}
+
+static void list_by_id(struct exec *x, const struct request *rq)
+{
+    struct id_list list = {0};
+
+    if (read_ids(rq, 3, &list))
+        list_sessions(x, &list, NULL);
+    else
+        reply_error(x, "ERR Invalid client ID");
+    free(list.ids);
 }
 
 static void client_list(struct exec *x, struct request *rq)
 {
+    const struct id_list all = {0};
+
     if (rq->argc == 2) {
-        list_sessions(x, rq, 0, NULL);
+        list_sessions(x, &all, NULL);
     } else if (rq->argc == 4 && slice_is(rq->argv[2], "type")) {
         if (!is_client_type(rq->argv[3]))
             reply_error(x, "ERR Unknown client type '%.*s'", EXEC_QUOTED(rq->argv[3]));
         else
-            list_sessions(x, rq, 0, &rq->argv[3]);
+            list_sessions(x, &all, &rq->argv[3]);
     } else if (rq->argc > 3 && slice_is(rq->argv[2], "id")) {
-        if (ids_are_valid(rq, 3))
-            list_sessions(x, rq, 3, NULL);
-        else
-            reply_error(x, "ERR Invalid client ID");
+        list_by_id(x, rq);
     } else {
         reply_syntax_error(x);
     }

@@ -384,7 +384,7 @@ static bool read_scan_options(struct exec *x, const struct request *rq, struct l
 void cmd_scan(struct exec *x, struct request *rq)
 {
     enum { COUNT_UNSAID = 10 };
-    struct out keys = {0};
+    struct out keys = {.limit = x->out->limit};
     struct exec aside = *x;
     struct listing list = {.x = &aside, .any_name = true};
     size_t count = COUNT_UNSAID;
@@ -403,6 +403,7 @@ void cmd_scan(struct exec *x, struct request *rq)
     reply_array(x, 2);
     reply_bulk(x, (struct slice){text, u64_to_text(text, cursor)});
     reply_array(x, list.listed);
+    x->out->over |= keys.over;
     out_move(x->out, &keys);
     out_free(&keys);
 }

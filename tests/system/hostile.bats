@@ -259,6 +259,37 @@ nothing_held()
     [ "$(info client_memory)" -lt 1000 ] && [ "$(info connected_clients)" -le 2 ]
 }
 
+# A request of the given words, and behind them two per number: `second number` as the format says.
+long_request()
+{
+    local count=$1 format=$2
+
+    shift 2
+    printf '*%d\r\n' $(($# + 2 * count))
+    printf '%s\n' "$@" | awk '{ printf "$%d\r\n%s\r\n", length($0), $0 }'
+    seq "$count" | awk -v format="$format" \
+        '{ split(sprintf(format, $1, $1), w, " "); for (i = 1; i <= 2; i++) printf "$%d\r\n%s\r\n", length(w[i]), w[i] }'
+}
+
+# What long_request gets for an answer, which takes no longer than two seconds, or twenty under a sanitizer.
+answer_at_once()
+{
+    long_request "$@" >"$BATS_TEST_TMPDIR/request"
+    timeout $(sanitized && echo 20 || echo 2) nc -N 127.0.0.1 "$PORT" <"$BATS_TEST_TMPDIR/request" | head -c 300 | tr -d '\r'
+}
+
+@test "a hundred thousand words are no reason to compare each with each" {
+    start_node --client-watch-limit 1000000 --watch-limit 1000000 --tracking-max-prefixes 200000
+    is +OK answer_at_once 100000 'watched:%d watched:%d' WATCH
+    is +OK answer_at_once 100000 'PREFIX prefix:%06d' CLIENT TRACKING ON BCAST
+    [[ $(answer_at_once 100000 'PREFIX x%d' CLIENT TRACKING ON BCAST) == "-ERR Prefix '"*" overlaps with another provided prefix"* ]]
+    is '$0' answer_at_once 100000 '1%07d 2%d' CLIENT LIST ID
+    is OK cli CONFIG SET tracking-max-prefixes 10
+    [[ $(answer_at_once 100000 'PREFIX x%d' CLIENT TRACKING ON BCAST) == "-ERR too many prefixes"* ]]
+    is 1 info subscriptions_refused
+    is 0 info tracking_table_bytes
+}
+
 @test "noise on both ports closes connections and nothing else" {
     start_node
     is OK cli SET k v

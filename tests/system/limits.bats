@@ -105,6 +105,17 @@ counts()
     is 1 info client_idle_closed
 }
 
+@test "a name may have 512 bytes" {
+    start_node
+    longest=$(printf '%0512d' 0)
+    is OK cli CLIENT SETNAME "$longest"
+    is "ERR Client names cannot be longer than 512 bytes." cli CLIENT SETNAME "${longest}0"
+    is "ERR Client names cannot be longer than 512 bytes." cli HELLO 2 SETNAME "${longest}0"
+    is OK cli CLIENT SETINFO lib-name "$longest"
+    is "ERR lib-ver cannot be longer than 512 bytes." cli CLIENT SETINFO lib-ver "${longest}0"
+    is PONG cli PING
+}
+
 @test "a key may have 32767 bytes for redis clients and 250 for memcached clients" {
     start_node
     longest=$(printf '%032767d' 0)
