@@ -204,10 +204,10 @@ static void the_published_program_says_the_same(void **state)
         enum mix mix;
         struct placement_rules rules;
     } cases[] = {
-        {1, ALIKE, {64, 50}},         {2, WEIGHTS, {128, 0}},      {5, WITH_IDLE, {64, 50}},
-        {5, LOPSIDED, {64, 50}},      {20, ZONES, {256, 1000}},    {60, WEIGHTS, {64, 50}},
-        {20, LOPSIDED, {512, 20}},    {7, WITH_IDLE, {1024, 100}}, {40, ZONES, {512, 50}},
-        {3, LOPSIDED, {16384, 1000}},
+        {1, ALIKE, {64, 50}},      {2, WEIGHTS, {128, 0}},      {5, WITH_IDLE, {64, 50}},
+        {5, LOPSIDED, {64, 50}},   {20, ZONES, {256, 1000}},    {60, WEIGHTS, {64, 50}},
+        {20, LOPSIDED, {512, 20}}, {7, WITH_IDLE, {1024, 100}}, {40, ZONES, {512, 50}},
+        {20, ZONES, {512, 0}},     {12, WEIGHTS, {1024, 0}},    {3, LOPSIDED, {16384, 1000}},
     };
     static uint16_t first[GRANULES_MAX], second[GRANULES_MAX], want1[GRANULES_MAX], want2[GRANULES_MAX];
     struct placement_node nodes[60];

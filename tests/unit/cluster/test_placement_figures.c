@@ -172,7 +172,7 @@ static void with_a_granule_for_each_slot(void **state)
         assert_true(alike.most <= 1.10);
         assert_true(mixed.most <= 1.11);
         assert_true(alike.joined <= (n <= 100 ? 1.25 : 2.1));
-        assert_true(mixed.joined <= (n <= 100 ? 1.35 : 2.1));
+        assert_true(mixed.joined <= (n <= 100 ? 1.30 : 2.1));
     }
 }
 
