@@ -440,11 +440,12 @@ static const struct view *make(const struct view_parts *parts, const struct view
                                const struct view_change *change, enum view_fault *fault)
 {
     struct made *made = calloc(1, sizeof *made);
-    struct view *view = &made->view;
+    struct view *view;
 
     *fault = VIEW_NO_MEMORY;
     if (made == NULL)
         return NULL;
+    view = &made->view;
     atomic_init(&made->pins, 1);
     memcpy(view->cluster, parts->cluster, sizeof view->cluster);
     view->generation = parts->generation;
