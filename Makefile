@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps run test lint asan tsan fuzz bench install clean help
+.PHONY: all deps run test lint asan tsan fuzz bench placement install clean help
 
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
              zlib1g-dev libzstd-dev
@@ -271,6 +271,9 @@ fuzz-each: $(FUZZ_TARGETS)
 
 bench: all ## compare with redis-server and memcached, and write bench/RESULTS.md
 	@bench/run
+
+placement: $(OBJ)/tests/cluster/test_placement_figures ## measure how even the placement of keys is, for 3 to 1000 nodes
+	@PLACEMENT_NODES=1000 $<
 
 # ---- lint -------------------------------------------------------------
 
