@@ -10,6 +10,7 @@
  *           -> report */
 #include "bench/load_cpu.h"
 #include "bench/load_drive.h"
+#include "bench/load_herd.h"
 #include "bench/load_host.h"
 #include "bench/load_options.h"
 #include "bench/load_report.h"
@@ -234,6 +235,8 @@ int main(int argc, char **argv)
     struct load load = {0};
     bool ok;
 
+    if (argc > 1 && strcmp(argv[1], "herd") == 0)
+        return herd_main(argc - 1, argv + 1);
     load_options_read(&load.options, argc, argv);
     if (load.options.pin >= 0)
         host_pin_to(load.options.pin);

@@ -78,6 +78,7 @@ static const struct arg_table TABLE = {"corral-load", ROWS, sizeof ROWS / sizeof
 static _Noreturn void print_help(void)
 {
     args_print_help(&TABLE, "loads a cache server and reports what a request cost it");
+    puts("\ncorral-load herd --help: many clients that miss the same keys, and what reaches their origin");
     exit(0);
 }
 
