@@ -139,6 +139,29 @@ healthy()
     so 'reads == 180 && cold_rounds == 3 && rounds == 3'
 }
 
+@test "clients with leases of any dialect share one fetch, and nothing is stale" {
+    start_node
+    herd --driver getlease --clients 1 --keys 1 --reads 1 --fill-ms 0 || skip "this node knows no leases"
+    herd --driver getlease,lease-get,meta --clients 90 --keys 1 --reads 1 --ttl 0 --fill-ms 200
+    healthy
+    so 'reads == 90 && rounds == 1 && fetches == 1 && avoided == 89'
+    herd --driver getlease,lease-get,meta --clients 60 --keys 3 --ttl 0 --fill-ms 50 --think-ms 10 \
+        --update-rate 40 --seconds 1.5
+    healthy
+    so 'changes > 20 && updated_rounds > 5 && stale == 0 && late > 0'
+    herd --driver getlease --resp3 --clients 60 --keys 1 --reads 1 --ttl 0 --fill-ms 200 --kill-first 1
+    healthy
+    so 'rounds == 1 && fetches == 2 && killed == 1 && reads == 59'
+}
+
+@test "plain clients of a protecting node share one fetch" {
+    "$CORRAL_BIN/corrald" --help | grep -q herd-protect || skip "this node has no herd-protect"
+    start_node --herd-protect '* park 5000'
+    herd --driver plain-resp,plain-text --clients 100 --keys 1 --reads 1 --ttl 0 --fill-ms 200
+    healthy
+    so 'reads == 100 && rounds == 1 && fetches == 1 && avoided == 99'
+}
+
 @test "what cannot work is said in a sentence" {
     start_redis
     run timeout 20 "$CORRAL_BIN/corral-load" herd --port "$PORT" --driver getlease --clients 5
