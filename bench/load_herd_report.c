@@ -69,6 +69,7 @@ static void print_json(const struct herd_options *o, const struct herd_finding *
            f->stale, f->marked_stale, f->wrong, f->late, f->killed, f->errors, f->unfinished, f->requests);
     print_json_waits("", f->all_waits);
     print_json_waits("met_", f->met_waits);
+    print_json_waits("lag_", f->lags);
     printf("}\n");
 }
 
@@ -109,6 +110,8 @@ static void print_text(const struct herd_options *o, const struct herd_finding *
         printf("  fillers killed   %" PRIu64 "\n", f->killed);
     print_waits("wait ms", f->all_waits);
     print_waits("  if missing", f->met_waits);
+    printf("  of it our own    p99 %.2f max %.2f at the end of a fetch\n", ms_at(f->lags, 0.99),
+           (double)histogram_max(f->lags) / 1e6);
     printf("  errors           %" PRIu64 "%s%s, %" PRIu64 " wrong values, %" PRIu64 " reads unfinished\n",
            f->errors, f->complaint[0] != '\0' ? ", first: " : "", f->complaint, f->wrong, f->unfinished);
 }

@@ -27,7 +27,9 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { EVENTS_PER_TURN = 256, WAIT_MS = 100, ANSWER_SLACK_BYTES = 8192, REQUEST_SLACK_BYTES = 1024 };
+/* Small turns: whoever is told to fetch should not wait until a thousand others have asked. */
+enum { EVENTS_PER_TURN = 64, ALARMS_PER_TURN = 32 };
+enum { WAIT_MS = 100, ANSWER_SLACK_BYTES = 8192, REQUEST_SLACK_BYTES = 1024 };
 static const int64_t MS_NS = 1000000;
 static const int64_t SECOND_NS = 1000000000;
 static const int64_t STALL_NS = 30 * SECOND_NS; /* no answer for so long: it will not come */
@@ -292,6 +294,7 @@ static bool begin_read(struct run *run, struct party *p)
 
 static bool end_fetch(struct run *run, struct party *p)
 {
+    histogram_add(run->f->lags, (uint64_t)(run->now_ns - p->alarm.due_ns));
     herd_fetch_end(run->truth, &p->fetch);
     judge(run, p, (uint64_t)(run->now_ns - p->started_ns));
     run->out.len = 0;
@@ -441,16 +444,23 @@ static bool serve_alarm(struct run *run, struct party *p)
 static bool serve_alarms(struct run *run)
 {
     struct itimerspec timer = {0};
-    struct herd_alarm *alarm;
     int64_t next;
 
-    /* The clock is read for each, so that a burst of reads is not held to start at once. */
-    while ((alarm = herd_queue_pop(&run->queue, run->now_ns = clock_ticks_ns())) != NULL)
+    for (int i = 0; i < ALARMS_PER_TURN; i++) {
+        struct herd_alarm *alarm;
+
+        /* Read for each, so that a burst of reads is not held to start at once. */
+        run->now_ns = clock_ticks_ns();
+        alarm = herd_queue_pop(&run->queue, run->now_ns);
+        if (alarm == NULL)
+            break;
         if (!serve_alarm(run, (struct party *)alarm))
             return false;
+    }
     next = herd_queue_next(&run->queue);
     if (next == INT64_MAX)
         return true;
+    /* What is due already rings at once. */
     timer.it_value = (struct timespec){next / SECOND_NS, next % SECOND_NS};
     return timerfd_settime(run->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL) == 0 || fail(run, strerror(errno));
 }
@@ -579,11 +589,12 @@ static bool set_up(struct run *run)
     run->value = malloc(o->value_size);
     run->f->all_waits = histogram_new();
     run->f->met_waits = histogram_new();
+    run->f->lags = histogram_new();
     for (uint32_t i = 0; run->parties != NULL && i < run->party_count; i++)
         run->parties[i].link.fd = -1;
     if (run->truth == NULL || run->names == NULL || run->picks == NULL || run->parties == NULL ||
         run->queue.heap == NULL || run->out.data == NULL || run->value == NULL || run->f->all_waits == NULL ||
-        run->f->met_waits == NULL)
+        run->f->met_waits == NULL || run->f->lags == NULL)
         return fail(run, "not enough memory");
     /* Edge-triggered: setting the timer anew is all the reading it needs. */
     if (run->epoll_fd < 0 || run->timer_fd < 0 ||
@@ -630,4 +641,5 @@ void herd_finding_free(struct herd_finding *f)
 {
     histogram_free(&f->all_waits);
     histogram_free(&f->met_waits);
+    histogram_free(&f->lags);
 }

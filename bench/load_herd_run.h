@@ -25,7 +25,8 @@ struct herd_finding {
     uint64_t requests;   /* sent to the server by readers */
     struct herd_toll toll;
     struct histogram *all_waits; /* from the start of a read to its value, or to the end of the run */
-    struct histogram *met_waits; /* of those that met a missing key; the finding owns both */
+    struct histogram *met_waits; /* of those that met a missing key */
+    struct histogram *lags;      /* how late fetches ended because this program was busy; it owns all three */
     char complaint[160];         /* the first error's words, or "" */
 };
 
