@@ -294,10 +294,16 @@ static enum herd_step unlock(struct herd_read *r, const struct herd_plan *plan, 
     return HERD_SEND;
 }
 
+/* Copied: an unlock may follow, whose answer comes to the same place. */
+static void complain(struct herd_read *r, struct slice text)
+{
+    snprintf(r->complaint, sizeof r->complaint, "%.*s", (int)text.len, (const char *)text.data);
+}
+
 static enum herd_step strange(struct herd_read *r, const struct herd_reply *reply)
 {
     r->strange = true;
-    r->complaint = reply->text;
+    complain(r, reply->text);
     return HERD_DONE;
 }
 
@@ -373,7 +379,7 @@ enum herd_step herd_read_answered(struct herd_read *r, const struct herd_reply *
 {
     if (reply->kind == HERD_REFUSED) {
         r->refused = true;
-        r->complaint = reply->text;
+        complain(r, reply->text);
         return unlock(r, plan, out);
     }
     switch (r->stage) {

@@ -77,12 +77,12 @@ struct herd_read {
     uint64_t token;
     struct slice value; /* from the cache, when `hit`; good until the next byte is received */
     bool hit;
-    bool marked;  /* the server said the value is old */
-    bool refused; /* an error; `complaint` has its words */
-    bool strange; /* an answer that does not fit the question */
-    bool late;    /* the fill was refused: it had lost its right */
-    bool filled;  /* the fill was taken */
-    struct slice complaint;
+    bool marked;        /* the server said the value is old */
+    bool refused;       /* an error; `complaint` has its words */
+    bool strange;       /* an answer that does not fit the question */
+    bool late;          /* the fill was refused: it had lost its right */
+    bool filled;        /* the fill was taken */
+    char complaint[96]; /* what was refused or strange, as it came; may hold anything but NUL */
 };
 
 enum herd_dialect herd_driver_dialect(enum herd_driver driver);

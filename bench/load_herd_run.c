@@ -274,7 +274,7 @@ static bool take_step(struct run *run, struct party *p, enum herd_step step)
     case HERD_DONE:
         run->f->late += p->read.late;
         if (p->read.refused || p->read.strange)
-            return give_up_read(run, p, p->read.complaint, false);
+            return give_up_read(run, p, slice_of(p->read.complaint), false);
         return finish_read(run, p);
     }
     CHECK_UNREACHABLE();
