@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps run test lint asan tsan fuzz bench placement install clean help
+.PHONY: all deps run test lint asan tsan fuzz bench bench-herd placement install clean help
 
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
              zlib1g-dev libzstd-dev
@@ -20,8 +20,8 @@ DEPS_CLIENTS = python3-redis python3-pymemcache python3-pylibmc python3-django p
 DEPS_TOOLS = clang clang-format clang-tidy cppcheck libclang-rt-14-dev
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
-	    awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
+	    awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo "  Variables: VARIANT=release|debug|asan|tsan  ONLY=part-of-a-test's-name"
 	@echo "             PORT=6379 MEMCACHE_PORT=11211 ARGS='--name value' (run)  FUZZ_SECONDS=20  V=1"
 
@@ -272,6 +272,9 @@ fuzz-each: $(FUZZ_TARGETS)
 bench: all ## compare with redis-server and memcached, and write bench/RESULTS.md
 	@bench/run
 
+bench-herd: all ## the same for many clients that miss one key, writes bench/RESULTS-HERD.md
+	@bench/run-herd
+
 placement: $(OBJ)/tests/cluster/test_placement_figures ## measure how even the placement of keys is, for 3 to 1000 nodes
 	@PLACEMENT_NODES=1000 $<
 
@@ -279,7 +282,7 @@ placement: $(OBJ)/tests/cluster/test_placement_figures ## measure how even the p
 
 # find, not git, so that it works in a tarball too.
 C_FILES = $(shell find protocol server cluster tests bench -name '*.[ch]' | sort)
-SCRIPTS = $(shell find configure .ci/run tests bench -type f \( -name configure -o -name run -o -name '*.sh' \
+SCRIPTS = $(shell find configure .ci/run tests bench -type f \( -name configure -o -name run -o -name 'run-*' -o -name '*.sh' \
                                                              -o -name '*.bash' \) | sort)
 # legacyUninitvar cannot see a callee fill an array; its successor, uninitvar, can.
 CPPCHECK = cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability \

@@ -10,17 +10,16 @@
  *           -> report */
 #include "bench/load_cpu.h"
 #include "bench/load_drive.h"
+#include "bench/load_herd.h"
+#include "bench/load_host.h"
 #include "bench/load_options.h"
 #include "bench/load_report.h"
 #include "bench/load_watch.h"
 #include "server/clock.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 enum {
     PRELOAD_PIPELINE = 64,
@@ -231,35 +230,17 @@ static bool do_deed(struct load *load)
     return false;
 }
 
-static void pin_to(int core)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET((unsigned)core, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0)
-        fprintf(stderr, "corral-load: cannot run on core %d only: %s\n", core, strerror(errno));
-}
-
-static void raise_file_limit(uint32_t connections)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (rlim_t)connections + 1024)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int main(int argc, char **argv)
 {
     struct load load = {0};
     bool ok;
 
+    if (argc > 1 && strcmp(argv[1], "herd") == 0)
+        return herd_main(argc - 1, argv + 1);
     load_options_read(&load.options, argc, argv);
     if (load.options.pin >= 0)
-        pin_to(load.options.pin);
-    raise_file_limit(load.options.connections);
+        host_pin_to(load.options.pin);
+    host_allow_connections(load.options.connections);
     ok = do_deed(&load);
     if (!ok)
         fprintf(stderr, "corral-load: %s\n", load.why);

@@ -1,10 +1,8 @@
 /* load_options.c - the command line of corral-load. */
 #include "bench/load_options.h"
 
-#include <errno.h>
-#include <getopt.h>
-#include <math.h>
-#include <stdarg.h>
+#include "bench/load_args.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,12 +38,7 @@ enum option_id {
     OPT_HELP
 };
 
-static const struct option_row {
-    enum option_id id;
-    const char *name;
-    const char *argument; /* NULL = a switch */
-    const char *help;
-} ROWS[] = {
+static const struct arg_row ROWS[] = {
     {OPT_HOST, "host", "NAME", "server to load (127.0.0.1)"},
     {OPT_PORT, "port", "PORT", "its port (6379; 11211 for the memcached protocols)"},
     {OPT_UNIX, "unix", "PATH", "its Unix socket, instead of host and port"},
@@ -80,60 +73,13 @@ static const struct option_row {
     {OPT_HELP, "help", NULL, "this text"},
 };
 
-enum { ROW_COUNT = sizeof ROWS / sizeof ROWS[0] };
-
-__attribute__((format(printf, 1, 2))) static _Noreturn void usage_error(const char *format, ...)
-{
-    va_list args;
-
-    fputs("corral-load: ", stderr);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputs("; see corral-load --help\n", stderr);
-    exit(2);
-}
+static const struct arg_table TABLE = {"corral-load", ROWS, sizeof ROWS / sizeof ROWS[0]};
 
 static _Noreturn void print_help(void)
 {
-    puts("corral-load [--name value]... - loads a cache server and reports what a request cost it\n");
-    for (int i = 0; i < ROW_COUNT; i++) {
-        char left[40];
-
-        snprintf(left, sizeof left, "--%s %s", ROWS[i].name,
-                 ROWS[i].argument != NULL ? ROWS[i].argument : "");
-        printf("  %-24s %s\n", left, ROWS[i].help);
-    }
+    args_print_help(&TABLE, "loads a cache server and reports what a request cost it");
+    puts("\ncorral-load herd --help: many clients that miss the same keys, and what reaches their origin");
     exit(0);
-}
-
-/* Accepts 10k and 5m as well. */
-static uint64_t to_number(const char *name, const char *text, uint64_t min, uint64_t max)
-{
-    char *end;
-    uint64_t number, unit = 1;
-
-    errno = 0;
-    number = strtoull(text, &end, 10);
-    if (*end == 'k' || *end == 'm') {
-        unit = *end == 'k' ? 1000 : 1000000;
-        end++;
-    }
-    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || number > max / unit ||
-        number * unit < min)
-        usage_error("--%s wants a number from %llu to %llu, not '%s'", name, (unsigned long long)min,
-                    (unsigned long long)max, text);
-    return number * unit;
-}
-
-static double to_real(const char *name, const char *text, double max)
-{
-    char *end;
-    double number = strtod(text, &end);
-
-    if (end == text || *end != '\0' || !(number >= 0) || number > max)
-        usage_error("--%s wants a number from 0 to %.0f, not '%s'", name, max, text);
-    return number;
 }
 
 static enum load_protocol to_protocol(const char *text)
@@ -144,7 +90,7 @@ static enum load_protocol to_protocol(const char *text)
         return LOAD_MEMCACHE;
     if (strcmp(text, "meta") == 0)
         return LOAD_META;
-    usage_error("--protocol is resp, memcache or meta, not '%s'", text);
+    arg_error("--protocol is resp, memcache or meta, not '%s'", text);
 }
 
 static void to_ratio(struct load_options *o, const char *text)
@@ -154,7 +100,7 @@ static void to_ratio(struct load_options *o, const char *text)
 
     if (sscanf(text, "%u:%u%c", &gets, &sets, &rest) != 2 || gets > 1000000 || sets > 1000000 ||
         gets + sets == 0)
-        usage_error("--ratio wants gets:sets such as 10:1, not '%s'", text);
+        arg_error("--ratio wants gets:sets such as 10:1, not '%s'", text);
     o->get_weight = gets;
     o->set_weight = sets;
 }
@@ -169,44 +115,46 @@ static void to_distribution(struct load_options *o, const char *text)
     if (strcmp(text, "zipf") == 0)
         return;
     if (strncmp(text, "zipf:", 5) != 0)
-        usage_error("--distribution is uniform, zipf, zipf:EXPONENT or sequential, not '%s'", text);
-    o->zipf_exponent = to_real("distribution zipf", text + 5, 5);
+        arg_error("--distribution is uniform, zipf, zipf:EXPONENT or sequential, not '%s'", text);
+    o->zipf_exponent = arg_real("distribution zipf", text + 5, 5);
 }
 
-static void take_option(struct load_options *o, enum option_id id, const char *name, const char *value)
+static void take_option(void *into, int id, const char *name, const char *value)
 {
-    switch (id) {
+    struct load_options *o = into;
+
+    switch ((enum option_id)id) {
     case OPT_HOST: o->server.host = value; return;
     case OPT_PORT: o->server.port = value; return;
     case OPT_UNIX: o->server.unix_path = value; return;
     case OPT_PROTOCOL: o->protocol = to_protocol(value); return;
-    case OPT_CONNECTIONS: o->connections = (uint32_t)to_number(name, value, 1, 100000); return;
-    case OPT_PIPELINE: o->pipeline = (uint32_t)to_number(name, value, 1, 10000); return;
-    case OPT_THREADS: o->threads = (uint32_t)to_number(name, value, 1, 256); return;
-    case OPT_SECONDS: o->seconds = to_real(name, value, 86400); return;
-    case OPT_REQUESTS: o->requests = to_number(name, value, 1, UINT64_MAX / 2); return;
-    case OPT_KEYS: o->keys = (uint32_t)to_number(name, value, 1, INT32_MAX); return;
-    case OPT_KEY_SIZE: o->key_size = (uint32_t)to_number(name, value, 1, LOAD_KEY_SIZE_MAX); return;
+    case OPT_CONNECTIONS: o->connections = (uint32_t)arg_number(name, value, 1, 100000); return;
+    case OPT_PIPELINE: o->pipeline = (uint32_t)arg_number(name, value, 1, 10000); return;
+    case OPT_THREADS: o->threads = (uint32_t)arg_number(name, value, 1, 256); return;
+    case OPT_SECONDS: o->seconds = arg_real(name, value, 86400); return;
+    case OPT_REQUESTS: o->requests = arg_number(name, value, 1, UINT64_MAX / 2); return;
+    case OPT_KEYS: o->keys = (uint32_t)arg_number(name, value, 1, INT32_MAX); return;
+    case OPT_KEY_SIZE: o->key_size = (uint32_t)arg_number(name, value, 1, LOAD_KEY_SIZE_MAX); return;
     case OPT_KEY_PREFIX: o->key_prefix = value; return;
-    case OPT_VALUE_SIZE: o->value_size = (uint32_t)to_number(name, value, 0, 512000000); return;
+    case OPT_VALUE_SIZE: o->value_size = (uint32_t)arg_number(name, value, 0, 512000000); return;
     case OPT_RATIO: to_ratio(o, value); return;
-    case OPT_MULTIGET: o->multiget = (uint32_t)to_number(name, value, 1, 10000); return;
+    case OPT_MULTIGET: o->multiget = (uint32_t)arg_number(name, value, 1, 10000); return;
     case OPT_DISTRIBUTION: to_distribution(o, value); return;
-    case OPT_TTL: o->expiry.seconds = (uint32_t)to_number(name, value, 1, 30 * 86400); return;
-    case OPT_EXPIRE_AT: o->expiry.at = to_number(name, value, 1, UINT32_MAX); return;
+    case OPT_TTL: o->expiry.seconds = (uint32_t)arg_number(name, value, 1, 30 * 86400); return;
+    case OPT_EXPIRE_AT: o->expiry.at = arg_number(name, value, 1, UINT32_MAX); return;
     case OPT_PRELOAD: o->preload = true; return;
-    case OPT_RATE: o->rate = to_real(name, value, 1e9); return;
-    case OPT_SEED: o->seed = to_number(name, value, 0, UINT64_MAX / 2); return;
-    case OPT_PIN: o->pin = (int)to_number(name, value, 0, 1023); return;
-    case OPT_PID: o->pid = (pid_t)to_number(name, value, 1, INT32_MAX); return;
+    case OPT_RATE: o->rate = arg_real(name, value, 1e9); return;
+    case OPT_SEED: o->seed = arg_number(name, value, 0, UINT64_MAX / 2); return;
+    case OPT_PIN: o->pin = (int)arg_number(name, value, 0, 1023); return;
+    case OPT_PID: o->pid = (pid_t)arg_number(name, value, 1, INT32_MAX); return;
     case OPT_VERIFY: o->verify = true; return;
     case OPT_JSON: o->json = true; return;
     case OPT_COUNT_ITEMS: o->deed = DEED_COUNT_ITEMS; return;
     case OPT_AWAIT_EMPTY:
         o->deed = DEED_AWAIT_EMPTY;
-        o->await_seconds = to_real(name, value, 3600);
+        o->await_seconds = arg_real(name, value, 3600);
         return;
-    case OPT_AWAIT_FROM: o->await_from = to_real(name, value, 1e11); return;
+    case OPT_AWAIT_FROM: o->await_from = arg_real(name, value, 1e11); return;
     case OPT_HELP: print_help();
     }
 }
@@ -217,16 +165,16 @@ static void check_together(struct load_options *o)
     uint64_t batch;
 
     if (!load_data_key_fits(o->keys, o->key_size))
-        usage_error("%u different keys do not fit in --key-size %u", o->keys, o->key_size);
+        arg_error("%u different keys do not fit in --key-size %u", o->keys, o->key_size);
     if (o->connections < o->threads)
-        usage_error("--connections %u is fewer than one per thread", o->connections);
+        arg_error("--connections %u is fewer than one per thread", o->connections);
     if (o->keys < o->threads)
-        usage_error("--keys %u is fewer than one per thread", o->keys);
+        arg_error("--keys %u is fewer than one per thread", o->keys);
     batch = (uint64_t)o->pipeline * o->multiget * (o->value_size + o->key_size + 64);
     if (batch > UINT64_C(1) << 30)
-        usage_error("--pipeline times --multiget times the sizes is over 1 GiB on one connection");
+        arg_error("--pipeline times --multiget times the sizes is over 1 GiB on one connection");
     if (o->rate > 0 && o->seconds <= 0 && o->requests == 0)
-        usage_error("--rate needs --seconds or --requests");
+        arg_error("--rate needs --seconds or --requests");
     if (o->server.port == NULL)
         o->server.port = o->protocol == LOAD_RESP ? "6379" : "11211";
     if (o->seconds < 0)
@@ -235,9 +183,6 @@ static void check_together(struct load_options *o)
 
 void load_options_read(struct load_options *o, int argc, char **argv)
 {
-    struct option names[ROW_COUNT + 1] = {0};
-    int id;
-
     *o = (struct load_options){
         .server = {.host = "127.0.0.1"},
         .connections = 50,
@@ -256,18 +201,6 @@ void load_options_read(struct load_options *o, int argc, char **argv)
         .seed = 1,
         .pin = -1,
     };
-    for (int i = 0; i < ROW_COUNT; i++)
-        names[i] = (struct option){ROWS[i].name, ROWS[i].argument != NULL ? required_argument : no_argument,
-                                   NULL, ROWS[i].id};
-    opterr = 0;
-    for (int at = 0; (id = getopt_long(argc, argv, ":", names, &at)) != -1;) {
-        if (id == ':')
-            usage_error("%s wants a value", argv[optind - 1]);
-        if (id == '?')
-            usage_error("no such option: %s", argv[optind - 1]);
-        take_option(o, (enum option_id)id, names[at].name, optarg);
-    }
-    if (optind < argc)
-        usage_error("what is '%s'?", argv[optind]);
+    args_read(&TABLE, argc, argv, take_option, o);
     check_together(o);
 }
