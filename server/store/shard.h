@@ -91,6 +91,7 @@ struct shard {
     uint64_t changes;    /* moves on whenever an item is moved or removed */
     instant now;         /* of the call in progress, for callbacks */
     const struct store_observer *observer;
+    const struct store_shaper *shaper;
     struct compaction compaction;
     struct expiry_walk walk;
     struct shard_stats stats;
@@ -141,8 +142,11 @@ static inline void shard_tell(struct shard *s, void *by, uint8_t db, struct slic
     if (__builtin_expect(s->observer != NULL, 0))
         s->observer->changed(s->observer->arg, by, db, name, change);
 }
+/* Of one that went by itself. That something pending did changes nothing for anybody who reads. */
 static inline void shard_tell_of(struct shard *s, const struct found *f, enum store_change change)
 {
+    if (f->shape.meta & ITEM_PENDING)
+        return;
     shard_tell(s, NULL, item_db(&f->shape), (struct slice){f->item + f->shape.key_at, f->shape.key_len},
                change);
 }

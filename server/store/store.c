@@ -154,6 +154,8 @@ static void scan_slot(void *arg, slot_id id)
     };
 
     scan->slots++;
+    if (f.shape.meta & ITEM_META_HERD)
+        item.expires.ms -= item_herd(f.item, &f.shape).grace_ms;
     if (item.expires.ms != 0 && item.expires.ms <= scan->now.ms)
         return;
     if (word0_flags(f.shape.word0) & ITEM_BLOB) {
@@ -224,6 +226,17 @@ void store_observe(struct store *store, const struct store_observer *observer)
         struct shard *s = &store->shards[i];
         pthread_mutex_lock(&s->lock);
         s->observer = observer;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void store_shape(struct store *store, const struct store_shaper *shaper)
+{
+    /* Under each lock: whoever is in the middle of a change is waited for. */
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        s->shaper = shaper;
         pthread_mutex_unlock(&s->lock);
     }
 }
