@@ -1,0 +1,41 @@
+/* fills.h - how long it takes to fill keys, by their prefix.
+ *
+ * The prefix of a key ends with its first ':', '/', '.' or '|', which belong to
+ * it; a key without any has the empty one. A table of fixed size keeps a small
+ * histogram for each of the prefixes used latest. It is halved whenever it is
+ * full, so that the latest fills count most; no clock is needed for that.
+ *
+ * A lease that runs out was too short, or its holder is dead, and nobody can
+ * tell which. So each one makes the prefix's next leases twice as long, until
+ * a fill comes that says how long it took.
+ *
+ * Any thread. Reading is without a lock; noting takes a stripe's, a leaf, so it
+ * may be done under any other. */
+#ifndef CORRAL_FILLS_H
+#define CORRAL_FILLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/bytes.h"
+
+struct fills;
+
+/* NULL when memory is short. `seed` keeps clients from choosing prefixes that meet in the table. */
+struct fills *fills_new(uint64_t seed);
+void fills_free(struct fills **fills);
+
+struct slice fills_prefix(struct slice name);
+
+struct fills_bounds {
+    uint32_t min_ms, max_ms;
+    uint32_t default_ms; /* while there are few observations */
+};
+/* How long a lease on this key should last: half again as long as nearly all of
+ * its prefix's latest fills took, and a little. */
+uint32_t fills_lease_ms(const struct fills *fills, struct slice name, const struct fills_bounds *bounds);
+
+void fills_note(struct fills *fills, struct slice name, uint32_t took_ms);
+void fills_note_expired(struct fills *fills, struct slice name);
+
+#endif
