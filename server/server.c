@@ -16,6 +16,7 @@
 #include "server/check.h"
 #include "server/clients.h"
 #include "server/gate.h"
+#include "server/herd/herd.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/memcache_auth.h"
@@ -238,7 +239,7 @@ static bool build(struct server *server, char *err, size_t err_len)
     for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_memcache(server, err, err_len) && open_store(server, workers, err, err_len) &&
-           (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) &&
+           (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) && herd_init(server) &&
            (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
            (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
            (server->peers = peers_new()) != NULL && open_lookout(server, err, err_len) &&
@@ -296,6 +297,7 @@ void server_free(struct server **server)
     monitors_free(&s->monitors);
     changes_free(s);
     watches_free(s);
+    herd_free(s);
     pthread_mutex_destroy(&s->pause.lock);
     memcache_auth_free(s);
     prefixes_free(&s->prefixes);

@@ -23,6 +23,7 @@ struct tracking;
 struct monitors;
 struct memcache_auth;
 struct peers;
+struct herd;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -85,6 +86,7 @@ struct server {
     struct gate *gate;
     struct changes *changes; /* who hears of changed keys; changes.h */
     struct watches *watches; /* keys under WATCH; watch.h */
+    struct herd *herd;       /* leases and who waits for them; herd.h */
     _Atomic unsigned modes;  /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */

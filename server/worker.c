@@ -21,6 +21,7 @@ enum {
     LINGER_MS = 1000,   /* for those who keep sending after their last reply */
     LOG_LINES = 10,     /* about clients, a second */
     LOG_MS = 1000,
+    WOKEN_AT_ONCE = 32,        /* parked requests, before all others get their turn */
     REQUEST_LEAST = 64 * 1024, /* what a request may always have, however short memory is */
 };
 
@@ -319,7 +320,8 @@ static int sleep_ms(const struct worker *w)
 
     if (timers_some(&w->timers) && timers_next(&w->timers).ms - w->now.ms < left)
         left = timers_next(&w->timers).ms - w->now.ms;
-    if (w->store_busy || left <= 0 || atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed))
+    if (w->store_busy || w->touched != NULL || left <= 0 ||
+        atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed))
         return 0;
     return left < SWEEP_MS ? (int)left : SWEEP_MS;
 }
@@ -350,10 +352,12 @@ static bool stopping(const struct worker *w)
 /* What others, or our own clients, had to tell our clients. */
 static void speak_unasked(struct worker *w)
 {
+    unsigned woken = 0;
+
     if (atomic_load_explicit(&w->inbox.post.some, memory_order_relaxed))
         push_deliver(w);
-    while (w->touched != NULL)
-        conn_speak(w->touched);
+    while (w->touched != NULL && woken < WOKEN_AT_ONCE)
+        woken += conn_speak(w->touched);
     if (timers_some(&w->timers))
         timers_run(&w->timers, w->now);
 }

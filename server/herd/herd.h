@@ -8,12 +8,22 @@
 #include "server/exec.h"
 #include "server/herd/lease.h"
 
+struct herd;
+
+/* Before the workers start, and after they have ended. False when memory is short. */
+bool herd_init(struct server *server);
+void herd_free(struct server *server);
+
 /* How long a lease on this key should last, in ms: a little more than nearly all
  * of the latest fills of its prefix took, within lease-min-ms and lease-max-ms.
  * The prefix of a key ends with its first ':', '/', '.' or '|'. */
 uint32_t herd_lease_ms(struct exec *x, struct slice name);
+/* Takes the lease for as long as that, and notes it, and that the one before ran
+ * out if it did: then this one lasts longer. As lease_take() otherwise. */
+enum lease_answer herd_take(struct exec *x, struct store_edit *edit, uint64_t *token);
 
-/* For the ledger, and herd_lease_ms(). Cheap; also under a shard's lock. */
+/* For the ledger, and herd_lease_ms(). Cheap; also under a shard's lock. Who
+ * takes leases with herd_take() needs no herd_note_granted(). */
 void herd_note_granted(struct exec *x, struct slice name);
 void herd_note_filled(struct exec *x, struct slice name, uint32_t took_ms);
 void herd_note_late(struct exec *x, struct slice name);
@@ -24,7 +34,36 @@ void herd_note_stale_served(struct exec *x, struct slice name);
  * request was first made to wait. Called with the key's edit open, so that no
  * change goes unheard; the caller ends the edit, writes nothing and returns.
  * False: it has waited most_ms already, or too many wait, or it may not wait
- * here (MULTI): answer without the value. */
+ * here (MULTI): answer without the value.
+ *
+ * When a lease ends unfilled, the first of those who wait is run again, finds
+ * no lease out and takes the next; the others go on waiting. */
 bool herd_wait(struct exec *x, const struct store_edit *edit, uint32_t most_ms);
+
+/* ---- for dispatch.c, conn.c and changes.c ---- */
+
+void herd_answered_slowly(struct exec *x);
+/* A request that was parked has been answered. */
+static inline void herd_answered(struct exec *x)
+{
+    if (x->session->waiter.ticket != 0)
+        herd_answered_slowly(x);
+}
+/* The connection closes. */
+void herd_leave(struct server *server, struct session *session);
+
+/* Under the lock of the key's shard. Written: all who wait look again; else only the first. */
+void herd_changed(struct server *server, uint8_t db, struct slice name, bool written);
+/* Under no lock. `db` is the store's number, or CHANGES_ALL_DATABASES. */
+void herd_flushed(struct server *server, int db);
+
+/* ---- the ledger ---- */
+
+struct herd_ledger {
+    uint64_t waiting; /* requests parked now */
+    uint64_t waits;   /* and ever */
+    uint32_t wait_p50_ms, wait_p99_ms;
+};
+void herd_ledger(struct server *server, struct herd_ledger *out);
 
 #endif

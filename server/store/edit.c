@@ -72,6 +72,7 @@ void store_edit_begin(struct store *store, struct store_local *local, const stru
     e->key = *key;
     e->now = now;
     e->expired = false;
+    e->lapsed = false;
     pthread_mutex_lock(&s->lock);
     s->now = now;
     if (local->rings[number].count != 0)
@@ -82,6 +83,7 @@ void store_edit_begin(struct store *store, struct store_local *local, const stru
         shard_drop(s, &f, EVICT_REMOVED);
         shard_tell_of(s, &f, CHANGE_EXPIRED);
         e->expired = true;
+        e->lapsed = (f.shape.meta & ITEM_PENDING) != 0;
         f.ref = f.place.id = 0;
     }
     remember_place(e, f.place.id, f.ref);
@@ -92,6 +94,14 @@ void store_edit_begin(struct store *store, struct store_local *local, const stru
 void store_edit_end(struct store_edit *e)
 {
     pthread_mutex_unlock(&e->shard->lock);
+}
+
+bool store_edit_observe(const struct store_edit *e, const struct store_observer *observer)
+{
+    bool is_new = e->shard->observer != observer;
+
+    e->shard->observer = observer;
+    return is_new;
 }
 
 static bool lies_in_item(const struct store_edit *e, struct slice part)
@@ -708,13 +718,15 @@ enum store_status store_edit_mark(struct store_edit *e, uint8_t state, instant e
 {
     struct store_value v = {.expires = expires, .state = state, .cas = e->cas, .herd = *herd};
     enum store_status status;
-    bool showed = shows(e);
+    bool showed = shows(e), leased = e->herd.token != 0;
 
     if (!e->found && !e->graced)
         return STORE_OK;
     status = rewrite(e, &v);
     if (status == STORE_OK && shows(e) != showed)
         tell(e, showed ? CHANGE_REMOVED : CHANGE_WRITTEN);
+    else if (status == STORE_OK && leased && e->herd.token == 0)
+        shard_tell_lease_lost(e->shard, e->key.db, (struct slice){e->key.data, e->key.len});
     return status;
 }
 

@@ -142,13 +142,20 @@ static inline void shard_tell(struct shard *s, void *by, uint8_t db, struct slic
     if (__builtin_expect(s->observer != NULL, 0))
         s->observer->changed(s->observer->arg, by, db, name, change);
 }
+static inline void shard_tell_lease_lost(struct shard *s, uint8_t db, struct slice name)
+{
+    if (s->observer != NULL && s->observer->lease_lost != NULL)
+        s->observer->lease_lost(s->observer->arg, db, name);
+}
 /* Of one that went by itself. That something pending did changes nothing for anybody who reads. */
 static inline void shard_tell_of(struct shard *s, const struct found *f, enum store_change change)
 {
+    struct slice name = {f->item + f->shape.key_at, f->shape.key_len};
+
     if (f->shape.meta & ITEM_PENDING)
-        return;
-    shard_tell(s, NULL, item_db(&f->shape), (struct slice){f->item + f->shape.key_at, f->shape.key_len},
-               change);
+        shard_tell_lease_lost(s, item_db(&f->shape), name);
+    else
+        shard_tell(s, NULL, item_db(&f->shape), name, change);
 }
 
 /* Removes an item for good. */

@@ -230,6 +230,22 @@ void store_observe(struct store *store, const struct store_observer *observer)
     }
 }
 
+bool store_unobserve(struct store *store, bool (*wanted)(void *arg), void *arg)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        if (wanted(arg))
+            all = false;
+        else
+            s->observer = NULL;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return all;
+}
+
 void store_shape(struct store *store, const struct store_shaper *shaper)
 {
     /* Under each lock: whoever is in the middle of a change is waited for. */

@@ -168,10 +168,13 @@ struct store_value {
 
 /* An open edit. Public fields show the item as it is now; they are refreshed
  * by every put, drop and expire. */
+struct store_observer;
+
 struct store_edit {
     bool found;
     bool expired; /* not found, but only because it was out of time */
     bool graced;  /* and in its grace: all fields below say what is kept */
+    bool lapsed;  /* not found, but something pending was there until its time was over */
     bool fetched; /* it had been hit since it was stored */
     struct slice value;
     struct blob *blob; /* holds a large value, so that it can be pinned instead of copied; else NULL */
@@ -232,6 +235,8 @@ void store_edit_touch(struct store_edit *edit);
 /* How often it was used lately, as far as the policy counts that; 0 when it does not. */
 unsigned store_edit_frequency(struct store_edit *edit);
 void store_edit_end(struct store_edit *edit);
+/* From now on the edit's shard tells this observer; see store_observe(). False: it did already. */
+bool store_edit_observe(const struct store_edit *edit, const struct store_observer *observer);
 
 /* ---- the whole store ---- */
 
@@ -276,12 +281,18 @@ enum store_change {
  * the store_local whose edit it was, NULL when it was nobody's (expiry, eviction). */
 struct store_observer {
     void (*changed)(void *arg, void *by, uint8_t db, struct slice name, enum store_change change);
+    /* May be NULL. A lease was taken off, or something pending is gone, and plain reads
+     * see no difference. Also under the lock. */
+    void (*lease_lost)(void *arg, uint8_t db, struct slice name);
     void *arg;
 };
 /* Once this returns, no change goes unheard: register your interest in a key,
  * then read it, and what you read is either current or will be reported.
  * NULL: nobody listens any more. The observer must outlive its use. */
 void store_observe(struct store *store, const struct store_observer *observer);
+/* Nobody listens any more, but to shards in whose turn, under their locks, `wanted`
+ * says otherwise. False: there were such. */
+bool store_unobserve(struct store *store, bool (*wanted)(void *arg), void *arg);
 void store_local_set_owner(struct store_local *local, void *owner);
 
 /* Is asked about every value that is about to be stored by store_edit_put() as
