@@ -17,6 +17,7 @@
 #include "protocol/memcache_text.h"
 #include "server/check.h"
 #include "server/command/memcache_edit.h"
+#include "server/herd/protect.h"
 
 static const struct slice nothing = {(const uint8_t *)"", 0};
 
@@ -118,6 +119,7 @@ struct mg_marks {
     bool expire_later; /* T lies in the past: the value goes out first */
     bool peeked;       /* it was looked at before: that look does not count as a fetch */
     bool fetched;
+    bool refreshes; /* told "miss" although there is a value, see protect_refresh() */
     uint8_t state;
     instant expires;
     uint64_t cas;
@@ -236,6 +238,24 @@ static bool needs_edit(const struct exec *x, const struct meta_request *meta, co
     return may_win(x, meta, peek->state, peek->expires) || (peek->cas == 0 && wants(meta, 'c'));
 }
 
+/* Who asks for no win knows nothing of herds. */
+static bool is_plain(const struct meta_request *meta)
+{
+    return !meta->has_vivify && !meta->has_recache;
+}
+
+/* The place-holder of a lease on a protected key, or a value that this reader is to refresh. */
+static bool hides(struct exec *x, const struct meta_request *meta, const struct key *key,
+                  const struct store_peek *peek, struct mg_marks *marks)
+{
+    if (!is_plain(meta) || !protect_on(x))
+        return false;
+    if (peek->state & (ITEM_PENDING | ITEM_NEGATIVE))
+        return protect_has_rule(x, (struct slice){key->data, key->len});
+    marks->refreshes = peek->herded && protect_refresh(x, key, peek);
+    return marks->refreshes;
+}
+
 /* Answers a hit; a miss is only reported, as N may change it. Unless the edit
  * has been, it may turn out to be needed. */
 static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta, const struct key *key,
@@ -259,6 +279,12 @@ static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta,
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
             return MG_EDIT_FIRST;
+        }
+        if (__builtin_expect(peek.state != ITEM_LIVE || peek.herded, 0) &&
+            hides(x, meta, key, &peek, marks)) {
+            if (status == PEEK_BLOB)
+                blob_unpin(&peek.blob);
+            return MG_MISS;
         }
         view = view_of(meta, &peek, edited ? marks : NULL);
         if (status == PEEK_BLOB) {
@@ -367,6 +393,44 @@ static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
     counter_add(x->counters, mc_get_misses, !hit);
 }
 
+static void put_kept(struct exec *x, const struct meta_request *meta, const struct store_edit *edit)
+{
+    struct store_peek kept = {.value = edit->value.data,
+                              .len = (uint32_t)edit->value.len,
+                              .flags = edit->flags,
+                              .cas = edit->cas,
+                              .expires = edit->expires,
+                              .fetched = edit->fetched,
+                              .state = ITEM_STALE | ITEM_WON, /* it is told so: X, and Z as another has won */
+                              .key_binary = edit->key_binary,
+                              .blob = edit->blob};
+    struct mg_view view = view_of(meta, &kept, NULL);
+
+    if (kept.blob == NULL) {
+        put_mg(x, meta, &view, kept.value);
+        return;
+    }
+    blob_pin(kept.blob);
+    put_mg_blob(x, meta, &view, &kept);
+}
+
+/* A miss of who asks for no win: a rule may have it wait, or be given what is in its grace. */
+static enum mg_answer answer_absent_mg(struct exec *x, const struct meta_request *meta, const struct key *key)
+{
+    struct store_edit edit;
+
+    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    case PROTECT_MISS:
+    case PROTECT_PARKED: return MG_MISS;
+    case PROTECT_RETRY: return MG_EDIT_FIRST;
+    case PROTECT_STALE:
+        put_kept(x, meta, &edit);
+        store_edit_end(&edit);
+        return MG_HIT;
+    }
+    CHECK_UNREACHABLE();
+}
+
 void mc_mg(struct exec *x, struct request *rq)
 {
     enum mg_answer answer = MG_EDIT_FIRST;
@@ -385,6 +449,10 @@ void mc_mg(struct exec *x, struct request *rq)
         hit = edit_and_answer_mg(x, &meta, &key, &marks);
     else
         hit = answer == MG_HIT;
+    if (!hit && is_plain(&meta) && !marks.refreshes && (answer = answer_absent_mg(x, &meta, &key)) != MG_MISS)
+        hit = answer == MG_HIT || edit_and_answer_mg(x, &meta, &key, &marks);
+    if (x->session->parked != PARK_NOT)
+        return;
     if (!hit && !meta.quiet)
         reply_code(x, &meta, "EN");
     count_mg(x, &meta, hit);

@@ -12,6 +12,7 @@
  * asked for. Who needs it says MULTI, and pays for it with everybody's time. */
 #include "server/command/command.h"
 #include "server/command/arguments.h"
+#include "server/herd/protect.h"
 
 /* ---- reading ---- */
 
@@ -24,6 +25,7 @@ void cmd_get(struct exec *x, struct request *rq)
 
 void cmd_mget(struct exec *x, struct request *rq)
 {
+    struct protect_undo undo = protect_begin(x);
     struct key keys[KEYS_AT_ONCE];
 
     reply_array(x, rq->argc - 1);
@@ -31,7 +33,8 @@ void cmd_mget(struct exec *x, struct request *rq)
         uint32_t n = fetch_keys(x, rq, i, 1, keys);
 
         for (uint32_t k = 0; k < n; k++)
-            reply_value_of(x, &keys[k]);
+            if (!reply_value_of(x, &keys[k]) && protect_parked(x, &undo))
+                return; /* it waits for this one, and is then answered as a whole */
         i += n;
     }
 }
@@ -391,6 +394,11 @@ void cmd_getex(struct exec *x, struct request *rq)
         return;
     }
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (protect_on(x) && !edit_shows(&edit)) {
+        store_edit_end(&edit);
+        reply_value_of(x, &key); /* perhaps after a while, and then all of this is done again */
+        return;
+    }
     get_and_expire(x, &edit, &options);
     store_edit_end(&edit);
 }
