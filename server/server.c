@@ -18,6 +18,7 @@
 #include "server/gate.h"
 #include "server/herd/herd.h"
 #include "server/herd/protect.h"
+#include "server/herd/report.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/memcache_auth.h"
@@ -424,6 +425,7 @@ void server_reset_stats(struct server *server)
     server->baseline.store = stats;
     pthread_mutex_unlock(&server->baseline.lock);
     lookout_reset(server);
+    herd_reset(server);
     pthread_mutex_lock(&server->errors.lock);
     server->errors.len = 0;
     pthread_mutex_unlock(&server->errors.lock);

@@ -240,15 +240,3 @@ void herd_flushed(struct server *server, int db)
 {
     waiters_each_first(server->herd->waiters, db, wake_one, server);
 }
-
-/* ---- the ledger ---- */
-
-void herd_ledger(struct server *server, struct herd_ledger *out)
-{
-    struct herd *h = server->herd;
-
-    *out = (struct herd_ledger){.waiting = waiters_len(h->waiters),
-                                .wait_p50_ms = tally_quantile(h->waits, 50),
-                                .wait_p99_ms = tally_quantile(h->waits, 99),
-                                .prefixes_stopped = fills_unlikely(h->fills)};
-}

@@ -57,14 +57,4 @@ void herd_changed(struct server *server, uint8_t db, struct slice name, bool wri
 /* Under no lock. `db` is the store's number, or CHANGES_ALL_DATABASES. */
 void herd_flushed(struct server *server, int db);
 
-/* ---- the ledger ---- */
-
-/* What is not in counters.def. */
-struct herd_ledger {
-    uint64_t waiting; /* requests parked now */
-    uint32_t wait_p50_ms, wait_p99_ms;
-    unsigned prefixes_stopped; /* whose misses are so rarely filled that nobody is parked for them */
-};
-void herd_ledger(struct server *server, struct herd_ledger *out);
-
 #endif
