@@ -312,6 +312,8 @@ enum protect_verdict protect_missed(struct exec *x, const struct key *key, struc
     busy = x->session->held != NULL && holds_some(x);
     store_edit_begin(x->store, x->local, key, x->now, edit);
     verdict = judge(x, rule, edit, busy);
+    if (verdict == PROTECT_MISS && x->session->waiter.ticket != 0)
+        x->session->waiter.gave_up = true; /* waiting has spared nobody a fetch */
     if (verdict != PROTECT_STALE)
         store_edit_end(edit);
     return verdict;
