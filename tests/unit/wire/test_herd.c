@@ -412,8 +412,10 @@ static void test_limits(void **state)
 static void test_stops_parking_where_nobody_fills(void **state)
 {
     char request[64];
+    int64_t stopped;
 
     (void)state;
+    stopped = herd("herd_prefixes_stopped");
     rule("nobody:* park 30 lease 15000");
     for (unsigned i = 0; i < 10; i++) {
         snprintf(request, sizeof request, "nobody:%u", i);
@@ -423,14 +425,14 @@ static void test_stops_parking_where_nobody_fills(void **state)
         expect(crowd[1], miss(1));
     }
     assert_int_equal(herd("herd_parking_stopped"), 1);
-    assert_int_equal(herd("herd_prefixes_stopped"), 1);
+    assert_int_equal(herd("herd_prefixes_stopped"), stopped + 1);
     assert_in_range(herd("herd_parked"), 1, 9);
     assert_int_equal(herd("herd_parked") + herd("herd_not_parked"), 10);
     for (unsigned i = 0; i < 10; i++) {
         snprintf(request, sizeof request, "SET nobody:%u 1\r\n", i);
         ask(request, "+OK\r\n");
     }
-    assert_int_equal(herd("herd_prefixes_stopped"), 0);
+    assert_int_equal(herd("herd_prefixes_stopped"), stopped);
     disperse();
     gather();
 }
