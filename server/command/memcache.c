@@ -108,14 +108,22 @@ bool memcache_first_key(const struct request *rq, struct slice *key)
 
 /* ---- what was refused before it got here ---- */
 
-static void drop(struct exec *x, struct slice name)
+/* `win`: the number of the win it was to be stored for, 0: of none. What is
+ * there now is outdated only if that is still out. */
+static void drop(struct exec *x, struct slice name, uint64_t win)
 {
     struct key key = store_key_in(x->store, x->db, name);
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    store_edit_drop(&edit);
+    if (win == 0 || lease_give_back(&edit, win & ~LEASE_MARK))
+        store_edit_drop(&edit);
     store_edit_end(&edit);
+}
+
+static uint64_t win_of(const struct exec *x, const struct meta_request *meta)
+{
+    return memcache_is_fenced(x) && meta->has_cas && (meta->cas & LEASE_MARK) != 0 ? meta->cas : 0;
 }
 
 /* Only the verbs that replace whatever is there; an add or append that fails leaves it alone. */
@@ -125,9 +133,9 @@ static void drop_outdated(struct exec *x, const struct request *rq)
     struct meta_request meta;
 
     if (slice_is(rq->argv[0], "set"))
-        drop(x, rq->argv[1]);
+        drop(x, rq->argv[1], 0);
     else if (slice_is(rq->argv[0], "ms") && meta_decode(rq, META_SET, key_room, &meta) == NULL)
-        drop(x, meta.key);
+        drop(x, meta.key, win_of(x, &meta));
 }
 
 void memcache_refused(struct exec *x, struct request *rq, const char *error, bool too_large)
