@@ -126,16 +126,30 @@ static uint64_t win_of(const struct exec *x, const struct meta_request *meta)
     return memcache_is_fenced(x) && meta->has_cas && (meta->cas & LEASE_MARK) != 0 ? meta->cas : 0;
 }
 
-/* Only the verbs that replace whatever is there; an add or append that fails leaves it alone. */
+static void give_back(struct exec *x, struct slice name, uint64_t token)
+{
+    struct key key = store_key_in(x->store, x->db, name);
+    struct store_edit edit;
+
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    lease_give_back(&edit, token);
+    store_edit_end(&edit);
+}
+
+/* Only the verbs that replace whatever is there; an add or append that fails
+ * leaves it alone. Who waits for a fill shall not wait for this one any longer. */
 static void drop_outdated(struct exec *x, const struct request *rq)
 {
     uint8_t key_room[META_KEY_ROOM];
+    struct memcache_store line;
     struct meta_request meta;
 
     if (slice_is(rq->argv[0], "set"))
         drop(x, rq->argv[1], 0);
     else if (slice_is(rq->argv[0], "ms") && meta_decode(rq, META_SET, key_room, &meta) == NULL)
         drop(x, meta.key, win_of(x, &meta));
+    else if (slice_is(rq->argv[0], "lease-set") && memcache_lease_decode(rq, &line) == NULL)
+        give_back(x, rq->argv[1], line.token);
 }
 
 void memcache_refused(struct exec *x, struct request *rq, const char *error, bool too_large)
