@@ -17,7 +17,7 @@
 #include "protocol/memcache_text.h"
 #include "server/check.h"
 #include "server/command/memcache_edit.h"
-#include "server/herd/herd.h"
+#include "server/herd/protect.h"
 
 static const struct slice nothing = {(const uint8_t *)"", 0};
 
@@ -122,6 +122,7 @@ struct mg_marks {
     bool expire_later; /* T lies in the past: the value goes out first */
     bool peeked;       /* it was looked at before: that look does not count as a fetch */
     bool fetched;
+    bool refreshes; /* told "miss" although there is a value, see protect_refresh() */
     uint8_t state;
     instant expires;
     uint64_t cas;
@@ -254,7 +255,8 @@ static bool needs_edit(const struct exec *x, const struct meta_request *meta, co
 }
 
 /* N and R are for clients that look at X, Z and W. Only they are shown what is
- * out of time and in its grace; md I's stale items are shown to all, as memcached has it. */
+ * out of time and in its grace; md I's stale items are shown to all, as
+ * memcached has it. Who sends neither knows nothing of herds. */
 static bool takes_stale(const struct meta_request *meta)
 {
     return meta->has_vivify || meta->has_recache;
@@ -264,6 +266,18 @@ static void note_stale(struct exec *x, const struct key *key, const struct mg_vi
 {
     if (__builtin_expect((view->marks.state & ITEM_STALE) != 0, 0) && view->with_value)
         herd_note_stale_served(x, (struct slice){key->data, key->len});
+}
+
+/* The place-holder of a lease on a protected key, or a value that this reader is to refresh. */
+static bool hides(struct exec *x, const struct meta_request *meta, const struct key *key,
+                  const struct store_peek *peek, struct mg_marks *marks)
+{
+    if (takes_stale(meta) || !protect_on(x))
+        return false;
+    if (peek->state & (ITEM_PENDING | ITEM_NEGATIVE))
+        return protect_has_rule(x, (struct slice){key->data, key->len});
+    marks->refreshes = peek->herded && protect_refresh(x, key, peek);
+    return marks->refreshes;
 }
 
 /* Answers a hit; a miss is only reported, as N may change it. Unless the edit
@@ -296,6 +310,12 @@ static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta,
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
             return MG_EDIT_FIRST;
+        }
+        if (__builtin_expect(peek.state != ITEM_LIVE || peek.herded, 0) &&
+            hides(x, meta, key, &peek, marks)) {
+            if (status == PEEK_BLOB)
+                blob_unpin(&peek.blob);
+            return MG_MISS;
         }
         view = view_of(meta, &peek, edited ? marks : NULL);
         if (status == PEEK_BLOB) {
@@ -459,6 +479,44 @@ static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
     counter_add(x->counters, mc_get_misses, !hit);
 }
 
+static void put_kept(struct exec *x, const struct meta_request *meta, const struct store_edit *edit)
+{
+    struct store_peek kept = {.value = edit->value.data,
+                              .len = (uint32_t)edit->value.len,
+                              .flags = edit->flags,
+                              .cas = edit->cas,
+                              .expires = edit->expires,
+                              .fetched = edit->fetched,
+                              .state = ITEM_STALE | ITEM_WON, /* it is told so: X, and Z as another has won */
+                              .key_binary = edit->key_binary,
+                              .blob = edit->blob};
+    struct mg_view view = view_of(meta, &kept, NULL);
+
+    if (kept.blob == NULL) {
+        put_mg(x, meta, &view, kept.value);
+        return;
+    }
+    blob_pin(kept.blob);
+    put_mg_blob(x, meta, &view, &kept);
+}
+
+/* A miss of who asks for no win: a rule may have it wait, or be given what is in its grace. */
+static enum mg_answer answer_absent_mg(struct exec *x, const struct meta_request *meta, const struct key *key)
+{
+    struct store_edit edit;
+
+    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    case PROTECT_MISS:
+    case PROTECT_PARKED: return MG_MISS;
+    case PROTECT_RETRY: return MG_EDIT_FIRST;
+    case PROTECT_STALE:
+        put_kept(x, meta, &edit);
+        store_edit_end(&edit);
+        return MG_HIT;
+    }
+    CHECK_UNREACHABLE();
+}
+
 void mc_mg(struct exec *x, struct request *rq)
 {
     enum mg_answer answer = MG_EDIT_FIRST;
@@ -477,6 +535,11 @@ void mc_mg(struct exec *x, struct request *rq)
         hit = edit_and_answer_mg(x, &meta, &key, &marks);
     else
         hit = answer == MG_HIT;
+    if (!hit && !takes_stale(&meta) && !marks.refreshes &&
+        (answer = answer_absent_mg(x, &meta, &key)) != MG_MISS)
+        hit = answer == MG_HIT || edit_and_answer_mg(x, &meta, &key, &marks);
+    if (x->session->parked != PARK_NOT)
+        return;
     if (!hit && !meta.quiet)
         reply_code(x, &meta, "EN");
     count_mg(x, &meta, hit);
@@ -551,12 +614,15 @@ static void answer_ms(struct exec *x, const struct meta_request *meta, enum memc
 }
 
 /* Without the fence the lease that is out is mostly the client's own: what the
- * fill took is worth knowing, though nothing proves it. */
+ * fill took is worth knowing, though nothing proves it. Where a rule protects
+ * the key that has been noted, as of every plain set. */
 static void note_fill(struct exec *x, const struct key *key, const struct store_herd *lease)
 {
+    struct slice name = {key->data, key->len};
     int64_t took = since(x->now, lease->granted).ms;
 
-    herd_note_filled(x, (struct slice){key->data, key->len}, took > 0 ? (uint32_t)took : 1);
+    if (!protect_on(x) || !protect_has_rule(x, name))
+        herd_note_filled(x, name, took > 0 ? (uint32_t)took : 1);
 }
 
 static enum memcache_outcome run_ms(struct exec *x, const struct key *key, const struct memcache_put *put,
