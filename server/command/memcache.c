@@ -109,26 +109,48 @@ bool memcache_first_key(const struct request *rq, struct slice *key)
 
 /* ---- what was refused before it got here ---- */
 
-static void drop(struct exec *x, struct slice name)
+/* `win`: the number of the win it was to be stored for, 0: of none. What is
+ * there now is outdated only if that is still out. */
+static void drop(struct exec *x, struct slice name, uint64_t win)
 {
     struct key key = store_key_in(x->store, x->db, name);
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    store_edit_drop(&edit);
+    if (win == 0 || lease_give_back(&edit, win & ~LEASE_MARK))
+        store_edit_drop(&edit);
     store_edit_end(&edit);
 }
 
-/* Only the verbs that replace whatever is there; an add or append that fails leaves it alone. */
+static uint64_t win_of(const struct exec *x, const struct meta_request *meta)
+{
+    return memcache_is_fenced(x) && meta->has_cas && (meta->cas & LEASE_MARK) != 0 ? meta->cas : 0;
+}
+
+static void give_back(struct exec *x, struct slice name, uint64_t token)
+{
+    struct key key = store_key_in(x->store, x->db, name);
+    struct store_edit edit;
+
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    lease_give_back(&edit, token);
+    store_edit_end(&edit);
+}
+
+/* Only the verbs that replace whatever is there; an add or append that fails
+ * leaves it alone. Who waits for a fill shall not wait for this one any longer. */
 static void drop_outdated(struct exec *x, const struct request *rq)
 {
     uint8_t key_room[META_KEY_ROOM];
+    struct memcache_store line;
     struct meta_request meta;
 
     if (slice_is(rq->argv[0], "set"))
-        drop(x, rq->argv[1]);
+        drop(x, rq->argv[1], 0);
     else if (slice_is(rq->argv[0], "ms") && meta_decode(rq, META_SET, key_room, &meta) == NULL)
-        drop(x, meta.key);
+        drop(x, meta.key, win_of(x, &meta));
+    else if (slice_is(rq->argv[0], "lease-set") && memcache_lease_decode(rq, &line) == NULL)
+        give_back(x, rq->argv[1], line.token);
 }
 
 void memcache_refused(struct exec *x, struct request *rq, const char *error, bool too_large)
@@ -235,6 +257,11 @@ static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
             return false;
+        }
+        if (__builtin_expect(!memcache_shows(peek.state), 0)) {
+            if (memcache_is_hidden(status, &peek))
+                return false;
+            continue;
         }
         if (with_cas && peek.cas == 0) {
             if (status == PEEK_BLOB)
@@ -502,8 +529,8 @@ void mc_delete(struct exec *x, struct request *rq)
     }
     key = exec_key(x, rq, 1);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = edit.found;
-    store_edit_drop(&edit);
+    found = memcache_finds(&edit);
+    store_edit_drop(&edit); /* also what does not show: that voids its fill */
     store_edit_end(&edit);
     counter_add(x->counters, mc_delete_hits, found);
     counter_add(x->counters, mc_delete_misses, !found);
@@ -557,7 +584,7 @@ static void add_to(struct exec *x, const struct request *rq, bool up)
     }
     key = exec_key(x, rq, 1);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = edit.found;
+    found = memcache_finds(&edit);
     if (found)
         sum = memcache_add(&edit, up, delta, 0, &result);
     store_edit_end(&edit);
