@@ -375,7 +375,8 @@ bool protect_parked(struct exec *x, const struct protect_undo *undo)
 
 static bool carries_over(const struct store_edit *before, const struct store_value *value)
 {
-    return before->found && value->expires.ms == before->expires.ms && value->herd.grace_ms == 0;
+    return before->found && value->expires.ms == before->expires.ms && value->herd.grace_ms == 0 &&
+           !value->sets_expiry;
 }
 
 /* A plain set of a key whose lease is out fills it, whoever holds the lease. */

@@ -395,7 +395,8 @@ static void tell(struct store_edit *e, enum store_change change)
 static void plan_herd(const struct store_edit *e, const struct store_value *v, struct item_plan *plan)
 {
     plan->herd = v->herd;
-    if (v->herd.grace_ms == 0 && v->herd.fill_ms == 0 && e->found && v->expires.ms == e->expires.ms) {
+    if (v->herd.grace_ms == 0 && v->herd.fill_ms == 0 && e->found && v->expires.ms == e->expires.ms &&
+        !v->sets_expiry) {
         plan->herd.grace_ms = e->herd.grace_ms;
         plan->herd.fill_ms = e->herd.fill_ms;
     }

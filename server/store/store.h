@@ -163,6 +163,7 @@ struct store_value {
     uint64_t cas;           /* 0: give it a new one only if it had one; else exactly this */
     bool wants_cas;         /* with cas 0: give it a new one in any case */
     struct store_herd herd; /* grace only with an expiry, and kept from before with an expiry that is kept */
+    bool sets_expiry;       /* `expires` is not kept, even if it is the one there was */
     struct blob *backing;
 };
 
