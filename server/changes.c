@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "server/check.h"
+#include "server/herd/herd.h"
 #include "server/server.h"
 #include "server/watch.h"
 
@@ -17,8 +18,9 @@ enum { LINGER_MS = 5000 }; /* taking the observer off and putting it on locks ev
 struct changes {
     pthread_mutex_t lock;
     struct store_observer observer;
-    bool installed;      /* under the lock */
-    int64_t last_use_ms; /* under the lock: when a tick last saw it wanted */
+    bool installed;           /* under the lock */
+    _Atomic bool some_shards; /* it may be installed in a few, whether it is in all or not */
+    int64_t last_use_ms;      /* under the lock: when a tick last saw it wanted */
     _Atomic uint64_t wants[CHANGES_KINDS];
     void (*tracking_changed)(struct server *server, struct exec *by, uint8_t db, struct slice name,
                              enum store_change change);
@@ -39,6 +41,16 @@ static void on_change(void *arg, void *by, uint8_t db, struct slice name, enum s
         watch_changed(server, db, name);
     if (is_wanted(c, CHANGES_TRACKING) && c->tracking_changed != NULL)
         c->tracking_changed(server, by, db, name, change);
+    if (is_wanted(c, CHANGES_HERD))
+        herd_changed(server, db, name, change == CHANGE_WRITTEN);
+}
+
+static void on_lease_lost(void *arg, uint8_t db, struct slice name)
+{
+    struct server *server = arg;
+
+    if (is_wanted(server->changes, CHANGES_HERD))
+        herd_changed(server, db, name, false);
 }
 
 bool changes_init(struct server *server)
@@ -48,7 +60,7 @@ bool changes_init(struct server *server)
     if (c == NULL)
         return false;
     pthread_mutex_init(&c->lock, NULL);
-    c->observer = (struct store_observer){.changed = on_change, .arg = server};
+    c->observer = (struct store_observer){.changed = on_change, .lease_lost = on_lease_lost, .arg = server};
     server->changes = c;
     return true;
 }
@@ -78,6 +90,15 @@ void changes_want(struct server *server, enum changes_kind kind)
     pthread_mutex_unlock(&c->lock);
 }
 
+void changes_want_here(struct server *server, enum changes_kind kind, const struct store_edit *edit)
+{
+    struct changes *c = server->changes;
+
+    atomic_fetch_add_explicit(&c->wants[kind], 1, memory_order_relaxed);
+    if (store_edit_observe(edit, &c->observer))
+        atomic_store_explicit(&c->some_shards, true, memory_order_relaxed);
+}
+
 void changes_unwant(struct server *server, enum changes_kind kind)
 {
     struct changes *c = server->changes;
@@ -85,20 +106,39 @@ void changes_unwant(struct server *server, enum changes_kind kind)
     CHECK(atomic_fetch_sub_explicit(&c->wants[kind], 1, memory_order_relaxed) > 0);
 }
 
+static bool is_any_wanted(void *arg)
+{
+    const struct changes *c = arg;
+    bool wanted = false;
+
+    for (unsigned kind = 0; kind < CHANGES_KINDS; kind++)
+        wanted |= is_wanted(c, kind);
+    return wanted;
+}
+
+/* Whoever wants to hear of one shard from within an edit does so without our
+ * lock. So each shard is asked again under its own: the count is raised there. */
+static void stop_listening(struct server *server)
+{
+    struct changes *c = server->changes;
+
+    c->installed = false;
+    atomic_store_explicit(&c->some_shards, false, memory_order_relaxed);
+    if (!store_unobserve(server->store, is_any_wanted, c))
+        atomic_store_explicit(&c->some_shards, true, memory_order_relaxed);
+}
+
 void changes_tick(struct server *server, instant now)
 {
     struct changes *c = server->changes;
-    bool wanted = false;
+    bool wanted = is_any_wanted(c);
 
     pthread_mutex_lock(&c->lock);
-    for (unsigned kind = 0; kind < CHANGES_KINDS; kind++)
-        wanted |= is_wanted(c, kind);
     if (wanted || c->last_use_ms == 0 || now.ms < c->last_use_ms)
         c->last_use_ms = now.ms;
-    if (c->installed && now.ms - c->last_use_ms > LINGER_MS) {
-        store_observe(server->store, NULL);
-        c->installed = false;
-    }
+    if ((c->installed || atomic_load_explicit(&c->some_shards, memory_order_relaxed)) &&
+        now.ms - c->last_use_ms > LINGER_MS)
+        stop_listening(server);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -123,4 +163,6 @@ void changes_flushed(struct server *server, struct exec *by, int db)
         watch_flushed(server, db);
     if (is_wanted(c, CHANGES_TRACKING) && c->tracking_flushed != NULL)
         c->tracking_flushed(server, by, db);
+    if (is_wanted(c, CHANGES_HERD))
+        herd_flushed(server, db);
 }

@@ -3,14 +3,15 @@
  * The store has one observer and charges every change for it, so it is
  * installed while somebody wants to hear and taken off some seconds after
  * nobody does: a client that watches, executes and watches again does not
- * make it flap. Two kinds of listeners exist: WATCH (watch.h), which is called
- * directly, and client tracking, which sets a hook. */
+ * make it flap. Three kinds of listeners exist: WATCH (watch.h), which is called
+ * directly, as are those who wait for another's fill (herd.h), and client
+ * tracking, which sets a hook. */
 #ifndef CORRAL_CHANGES_H
 #define CORRAL_CHANGES_H
 
 #include "server/exec.h"
 
-enum changes_kind { CHANGES_WATCH, CHANGES_TRACKING, CHANGES_KINDS };
+enum changes_kind { CHANGES_WATCH, CHANGES_TRACKING, CHANGES_HERD, CHANGES_KINDS };
 
 /* Before the workers start, and after they have ended. False when memory is short. */
 bool changes_init(struct server *server);
@@ -21,6 +22,8 @@ void changes_free(struct server *server);
  * every shard's lock in turn now and then: not to be called under one of them. */
 void changes_want(struct server *server, enum changes_kind kind);
 void changes_unwant(struct server *server, enum changes_kind kind);
+/* The same from within an edit, for changes to what its shard holds. */
+void changes_want_here(struct server *server, enum changes_kind kind, const struct store_edit *edit);
 
 /* Worker 0, now and then: stops listening when nobody has wanted to for a while. */
 void changes_tick(struct server *server, instant now);

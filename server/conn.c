@@ -9,6 +9,8 @@
 
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/herd/herd.h"
+#include "server/herd/protect.h"
 #include "server/log.h"
 #include "server/pause.h"
 #include "server/push.h"
@@ -92,6 +94,8 @@ static void untouch(struct conn *c)
         c->worker->touched = c->touched_next;
     if (c->touched_next != NULL)
         c->touched_next->touched_prev = c->touched_prev;
+    else
+        c->worker->touched_last = c->touched_prev;
 }
 
 static void touch(struct conn *c)
@@ -101,11 +105,13 @@ static void touch(struct conn *c)
     if (c->touched)
         return;
     c->touched = true;
-    c->touched_prev = NULL;
-    c->touched_next = w->touched;
-    if (w->touched != NULL)
-        w->touched->touched_prev = c;
-    w->touched = c;
+    c->touched_next = NULL;
+    c->touched_prev = w->touched_last; /* first come, first served */
+    if (w->touched_last != NULL)
+        w->touched_last->touched_next = c;
+    else
+        w->touched = c;
+    w->touched_last = c;
 }
 
 /* It waits no longer, for whatever reason. */
@@ -130,6 +136,8 @@ static void leave_worker(struct conn *c)
         w->exec.session = NULL;
     unpark(c);
     untouch(c);
+    herd_leave(w->server, &c->session);
+    protect_leave(w, &c->session);
     push_leave(w, &c->session);
     if (c->prev != NULL)
         c->prev->next = c->next;
@@ -542,13 +550,21 @@ static bool keep_parked(struct conn *c, const struct window *in, size_t consumed
     return true;
 }
 
+/* When it is looked at again if nobody wakes it. */
+static instant wait_end(const struct session *s)
+{
+    if (s->park_look.ms != 0 && (s->park_until.ms == 0 || is_before(s->park_look, s->park_until)))
+        return s->park_look;
+    return s->park_until;
+}
+
 /* False: close. */
 static bool park(struct conn *c, const struct window *in, size_t consumed)
 {
     struct worker *w = c->worker;
     struct session *s = &c->session;
     bool waiting = s->parked == PARK_WAITING;
-    instant until = waiting ? s->park_until : pause_until(w->server);
+    instant until = waiting ? wait_end(s) : pause_until(w->server);
 
     atomic_store_explicit(&s->waiting, waiting, memory_order_relaxed);
     session_show(s, SHOWN_BLOCKED, true);
@@ -788,9 +804,22 @@ void conn_retry(struct conn *c)
     go_on(c, resume(c));
 }
 
+/* False: close. */
+static bool wake(struct conn *c, enum park_outcome outcome)
+{
+    struct session *s = &c->session;
+
+    if (s->parked == PARK_NOT)
+        return true;
+    if (s->parked == PARK_WAITING)
+        s->outcome = outcome;
+    unpark(c);
+    return c->paused || resume(c);
+}
+
 void conn_finish(struct conn *c)
 {
-    bool alive = read_last(c);
+    bool alive = (c->session.parked != PARK_WAITING || wake(c, PARK_TIMED_OUT)) && read_last(c);
 
     c->finishing = true;
     if (alive && !c->paused && out_pending(&c->pending) == 0)
@@ -822,20 +851,7 @@ void conn_wake_later(struct conn *c, enum park_outcome outcome)
     touch(c);
 }
 
-/* False: close. */
-static bool wake(struct conn *c, enum park_outcome outcome)
-{
-    struct session *s = &c->session;
-
-    if (s->parked == PARK_NOT)
-        return true;
-    if (s->parked == PARK_WAITING)
-        s->outcome = outcome;
-    unpark(c);
-    return c->paused || resume(c);
-}
-
-void conn_speak(struct conn *c)
+bool conn_speak(struct conn *c)
 {
     bool woken = c->woken, alive = !c->pending.failed;
 
@@ -846,13 +862,16 @@ void conn_speak(struct conn *c)
     if (alive && woken)
         alive = wake(c, c->outcome);
     go_on(c, alive);
+    return woken;
 }
 
 static void on_timer(struct timer *timer)
 {
     struct conn *c = (struct conn *)((uintptr_t)timer - offsetof(struct conn, timer));
+    const struct session *s = &c->session;
+    bool over = s->parked != PARK_WAITING || (s->park_until.ms != 0 && !is_before(timer->due, s->park_until));
 
-    go_on(c, wake(c, PARK_TIMED_OUT));
+    go_on(c, wake(c, over ? PARK_TIMED_OUT : PARK_WOKEN));
 }
 
 bool conn_may_idle(const struct conn *c)

@@ -13,6 +13,7 @@
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
+#include "server/herd/herd.h"
 #include "server/memcache_auth.h"
 #include "server/log.h"
 #include "server/memory.h"
@@ -743,6 +744,7 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
         if (was_parked) {
             s->outcome = PARK_FRESH;
             was_parked = false;
+            herd_answered(x);
         }
         if (s->close_after_reply || s->producer != NULL || x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;

@@ -20,10 +20,13 @@
 
 #include "server/exec.h"
 
-/* Not within a transaction, where nothing may wait. */
+/* Not within a transaction, where nothing may wait, nor while the node stops. */
 bool exec_may_park(const struct exec *x);
 /* For at most this long, counted from the first time the request was parked; 0 ms: for ever. */
 void exec_park(struct exec *x, span most);
+/* The same, but the request is looked at again at that instant even if nobody
+ * woke it: that, too, is PARK_WOKEN. 0 ms: no need. */
+void exec_park_look(struct exec *x, span most, instant look);
 static inline enum park_outcome exec_outcome(const struct exec *x)
 {
     return x->session->outcome;

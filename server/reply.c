@@ -1,11 +1,13 @@
 /* reply.c - the words a handler answers in, written as its session's protocol wants them. */
 #include "server/exec.h"
+#include "server/herd/protect.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "protocol/resp.h"
 #include "server/check.h"
+#include "server/command/value.h"
 #include "server/server.h"
 #include "server/store/racy.h"
 
@@ -154,10 +156,31 @@ static bool reply_missed(struct exec *x)
     return false;
 }
 
+enum absent { ABSENT_MISSED, ABSENT_ANSWERED, ABSENT_RETRY };
+
+/* No plain read finds it. Answers, unless it is to be looked at again, or the request is parked. */
+static enum absent reply_absent(struct exec *x, const struct key *key)
+{
+    struct store_edit edit;
+
+    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    case PROTECT_MISS: reply_missed(x); return ABSENT_MISSED;
+    case PROTECT_PARKED: return ABSENT_MISSED;
+    case PROTECT_RETRY: return ABSENT_RETRY;
+    case PROTECT_STALE:
+        reply_edited(x, &edit);
+        store_edit_end(&edit);
+        counter_add(x->counters, keyspace_hits, 1);
+        return ABSENT_ANSWERED;
+    }
+    CHECK_UNREACHABLE();
+}
+
 bool reply_value_of(struct exec *x, const struct key *key)
 {
     size_t mark = out_mark(x->out);
     struct store_peek peek;
+    enum absent absent;
 
     for (;; out_rollback(x->out, mark)) {
         switch (store_peek(x->store, x->local, key, x->now, !x->no_touch, &peek)) {
@@ -167,12 +190,20 @@ bool reply_value_of(struct exec *x, const struct key *key)
                 continue;
             if (__builtin_expect(!state_shows(peek.state), 0)) {
                 out_rollback(x->out, mark); /* stale or pending, and nobody asked for that */
+                break;
+            }
+            if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+                out_rollback(x->out, mark);
                 return reply_missed(x);
             }
             counter_add(x->counters, keyspace_hits, 1);
             return true;
         case PEEK_BLOB:
             if (!state_shows(peek.state)) {
+                blob_unpin(&peek.blob);
+                break;
+            }
+            if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
                 blob_unpin(&peek.blob);
                 return reply_missed(x);
             }
@@ -182,8 +213,10 @@ bool reply_value_of(struct exec *x, const struct key *key)
         case PEEK_MISS:
             if (peek.expired)
                 counter_add(x->counters, expired_on_read, 1);
-            return reply_missed(x);
+            break;
         }
+        if ((absent = reply_absent(x, key)) != ABSENT_RETRY)
+            return absent == ABSENT_ANSWERED;
     }
 }
 

@@ -16,6 +16,9 @@
 #include "server/check.h"
 #include "server/clients.h"
 #include "server/gate.h"
+#include "server/herd/herd.h"
+#include "server/herd/protect.h"
+#include "server/herd/report.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/memcache_auth.h"
@@ -236,6 +239,18 @@ static bool open_memcache(struct server *server, char *err, size_t err_len)
     return why == NULL && prefixes_init(&server->prefixes);
 }
 
+static bool open_herd(struct server *server, char *err, size_t err_len)
+{
+    const char *why;
+
+    if (!herd_init(server))
+        return false;
+    store_set_negatives_max(server->store, (uint64_t)server->options.herd_negative_max_items);
+    if ((why = protect_apply(server)) != NULL)
+        snprintf(err, err_len, "herd-protect: %s", why);
+    return why == NULL;
+}
+
 static bool build(struct server *server, char *err, size_t err_len)
 {
     unsigned workers = server->options.threads > 0 ? (unsigned)server->options.threads : cores();
@@ -246,10 +261,11 @@ static bool build(struct server *server, char *err, size_t err_len)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_memcache(server, err, err_len) && open_store(server, workers, err, err_len) &&
            (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) &&
-           (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
-           (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
-           (server->peers = peers_new()) != NULL && open_lookout(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
+           open_herd(server, err, err_len) && (server->tracking = tracking_new(server)) != NULL &&
+           (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
+           (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
+           open_lookout(server, err, err_len) && make_workers(server, workers) && open_signals(server) &&
+           listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -303,6 +319,7 @@ void server_free(struct server **server)
     monitors_free(&s->monitors);
     changes_free(s);
     watches_free(s);
+    herd_free(s);
     pthread_mutex_destroy(&s->pause.lock);
     memcache_auth_free(s);
     prefixes_free(&s->prefixes);
@@ -401,6 +418,7 @@ void server_store_stats(struct server *server, struct store_stats *out)
     out->segments_compacted -= since->segments_compacted;
     out->put_refused -= since->put_refused;
     out->flushes -= since->flushes;
+    out->negatives_refused -= since->negatives_refused;
     pthread_mutex_unlock(&server->baseline.lock);
 }
 
@@ -416,6 +434,7 @@ void server_reset_stats(struct server *server)
     server->baseline.store = stats;
     pthread_mutex_unlock(&server->baseline.lock);
     lookout_reset(server);
+    herd_reset(server);
     pthread_mutex_lock(&server->errors.lock);
     server->errors.len = 0;
     pthread_mutex_unlock(&server->errors.lock);
@@ -515,6 +534,7 @@ void server_tick(struct server *server, instant now)
     sample_rates(server, now);
     memory_measure(server);
     changes_tick(server, now);
+    protect_tick(server);
 }
 
 /* ---- options ---- */
@@ -571,6 +591,10 @@ const char *server_apply_option(struct server *server, const char *name)
                      "maxmemory";
     if (strcmp(name, "maxmemory-policy") == 0)
         return apply_policy(server);
+    if (strcmp(name, "herd-negative-max-items") == 0)
+        store_set_negatives_max(server->store, (uint64_t)o->herd_negative_max_items);
+    if (strcmp(name, "herd-protect") == 0)
+        return protect_apply(server);
     if (strcmp(name, "memcache-auth-file") == 0)
         return memcache_auth_load(server);
     if (strcmp(name, "loglevel") == 0)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "server/clock.h"
+#include "server/herd/waiters.h"
 
 enum dialect { DIALECT_RESP, DIALECT_MEMCACHE };
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIPPING };
@@ -53,6 +54,7 @@ enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 struct push;
 struct transaction;
 struct exec;
+struct held_lease;
 
 /* A reply too long to be made at once: conn asks for the next piece whenever
  * the one before is through, and nothing else of the connection is done until
@@ -75,7 +77,9 @@ struct session {
     bool close_after_reply;    /* QUIT, protocol error, own CLIENT KILL */
     enum park_kind parked;
     enum park_outcome outcome; /* of its first request; PARK_FRESH when that was never parked */
+    instant parked_first;      /* when its first request was parked first; unless PARK_FRESH */
     instant park_until;        /* PARK_WAITING: ms 0 for ever */
+    instant park_look;         /* PARK_WAITING: before that it wants to be looked at again; ms 0: no need */
     struct push *push;         /* NULL until it is spoken to unasked; push.h */
     _Atomic bool killed;       /* CLIENT KILL by another: the worker closes it */
     int db;
@@ -95,6 +99,9 @@ struct session {
     _Atomic uint32_t subscriptions[3];  /* enum pubsub_kind */
     _Atomic int64_t redirect_shown;     /* of tracking: -1 none, 0 to itself */
     _Atomic bool waiting;               /* parked by its handler, so CLIENT UNBLOCK may end it */
+    struct waiter waiter;               /* for a key that another client fills; herd.h */
+    struct held_lease *held;            /* leases it got without asking; herd/protect.c's */
+    unsigned held_len;
     uint64_t commands;
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };

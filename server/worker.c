@@ -21,6 +21,7 @@ enum {
     LINGER_MS = 1000,   /* for those who keep sending after their last reply */
     LOG_LINES = 10,     /* about clients, a second */
     LOG_MS = 1000,
+    WOKEN_AT_ONCE = 32,        /* parked requests, before all others get their turn */
     REQUEST_LEAST = 64 * 1024, /* what a request may always have, however short memory is */
 };
 
@@ -321,7 +322,7 @@ static int sleep_ms(const struct worker *w)
 
     if (timers_some(&w->timers) && timers_next(&w->timers).ms - w->now.ms < left)
         left = timers_next(&w->timers).ms - w->now.ms;
-    if (w->store_busy || left <= 0 || push_waits(w))
+    if (w->store_busy || w->touched != NULL || left <= 0 || push_waits(w))
         return 0;
     return left < SWEEP_MS ? (int)left : SWEEP_MS;
 }
@@ -357,26 +358,28 @@ static void shed_if_told(struct worker *w)
     overload_shed(w);
 }
 
-static void speak_to_touched(struct worker *w)
+static void speak_to_touched(struct worker *w, unsigned *woken)
 {
-    while (w->touched != NULL)
-        conn_speak(w->touched);
+    while (w->touched != NULL && *woken < WOKEN_AT_ONCE)
+        *woken += conn_speak(w->touched);
     w->said_bytes = 0;
 }
 
 /* What others, or our own clients, had to tell our clients. A little at a time:
  * a message to ten thousand who do not read is to fill no memory before they
- * are found out. */
+ * are found out, and a thousand whose wait is over are not to hold up the rest. */
 static void speak_unasked(struct worker *w)
 {
-    while (push_waits(w)) {
+    unsigned woken = 0;
+
+    while (push_waits(w) && woken < WOKEN_AT_ONCE) {
         push_deliver(w);
-        speak_to_touched(w);
+        speak_to_touched(w, &woken);
         shed_if_told(w);
         if (overload_is_on(w->server))
             break; /* another worker has to shed first */
     }
-    speak_to_touched(w);
+    speak_to_touched(w, &woken);
     if (timers_some(&w->timers))
         timers_run(&w->timers, w->now);
 }

@@ -47,8 +47,8 @@ struct worker {
     struct out out;       /* the same for replies */
     struct conn *conns;   /* all of them */
     struct conn *serving; /* whose request is being executed */
-    struct conn *touched; /* were told something outside their turn, which is to be sent */
-    struct push *pushes;  /* clients who are spoken to unasked, by id */
+    struct conn *touched, *touched_last; /* were told something outside their turn, which is to be sent */
+    struct push *pushes;                 /* clients who are spoken to unasked, by id */
     struct post_box outbox;
     struct post_box
         opening;         /* letters out of the inbox that are being handed over; push.c's, as the next two */

@@ -6,6 +6,7 @@
 #include "server/command/memcache_edit.h"
 
 #include "server/check.h"
+#include "server/herd/herd.h"
 #include "server/store/racy.h"
 
 enum {
@@ -40,6 +41,16 @@ int64_t memcache_seconds_left(instant expires, instant now)
     return ms <= 0 ? 0 : (ms + MS - 1) / MS;
 }
 
+/* ---- what is there ---- */
+
+bool memcache_is_hidden(enum peek_status status, struct store_peek *peek)
+{
+    if (status != PEEK_BLOB)
+        return store_peek_ok(peek);
+    blob_unpin(&peek->blob);
+    return true;
+}
+
 /* ---- storing ---- */
 
 static enum memcache_outcome outcome_of(enum store_status status)
@@ -52,17 +63,23 @@ static enum memcache_outcome outcome_of(enum store_status status)
     CHECK_UNREACHABLE();
 }
 
-static enum memcache_outcome put_whole(struct store_edit *edit, const struct memcache_put *put)
+static struct store_value whole_value(const struct memcache_put *put)
 {
-    struct store_value value = {
+    return (struct store_value){
         .head = put->data,
         .flags = put->flags,
         .expires = put->expires,
+        .sets_expiry = true,
         .key_binary = put->key_binary,
         .cas = put->cas_new,
         .wants_cas = put->wants_cas,
         .backing = put->backing,
     };
+}
+
+static enum memcache_outcome put_whole(struct store_edit *edit, const struct memcache_put *put)
+{
+    struct store_value value = whole_value(put);
 
     return outcome_of(store_edit_put(edit, &value));
 }
@@ -81,7 +98,7 @@ static enum memcache_outcome put_beside(struct store_edit *edit, const struct me
         .wants_cas = put->wants_cas,
     };
 
-    if (!edit->found)
+    if (!memcache_finds(edit))
         return put->make_missing ? put_whole(edit, put) : PUT_NOT_STORED;
     if (put->has_cas && put->cas != 0 && put->cas != edit->cas)
         return PUT_EXISTS;
@@ -89,7 +106,8 @@ static enum memcache_outcome put_beside(struct store_edit *edit, const struct me
 }
 
 /* The value is older than what is there: keep it for those who take stale
- * values until somebody refills it, no longer than the item would have lived. */
+ * values until somebody refills it, no longer than the item would have lived.
+ * Whoever has won that refill still has. */
 static enum memcache_outcome put_stale(struct store_edit *edit, const struct memcache_put *put)
 {
     struct store_value value = {
@@ -97,6 +115,7 @@ static enum memcache_outcome put_stale(struct store_edit *edit, const struct mem
         .flags = put->flags,
         .expires = edit->expires,
         .state = (uint8_t)(ITEM_STALE | (edit->state & ITEM_WON)),
+        .herd = edit->herd,
         .key_binary = put->key_binary,
         .cas = put->cas_new,
         .wants_cas = put->wants_cas,
@@ -109,9 +128,13 @@ static enum memcache_outcome put_stale(struct store_edit *edit, const struct mem
 static enum memcache_outcome put_if_current(struct exec *x, struct store_edit *edit,
                                             const struct memcache_put *put)
 {
-    if (!edit->found) {
+    if (!memcache_finds(edit)) {
         counter_add(x->counters, mc_cas_misses, 1);
         return PUT_NOT_FOUND;
+    }
+    if (memcache_is_fenced(x) && (lease_is_out(edit) || (edit->state & ITEM_PENDING) != 0)) {
+        counter_add(x->counters, mc_cas_badval, 1);
+        return PUT_EXISTS;
     }
     /* 0 is nobody's cas, and an item that has none yet was never seen by the asker. */
     if (put->cas != 0 && put->cas == edit->cas) {
@@ -126,13 +149,56 @@ static enum memcache_outcome put_if_current(struct exec *x, struct store_edit *e
     return PUT_EXISTS;
 }
 
+static bool is_for_win(const struct exec *x, const struct memcache_put *put)
+{
+    return put->how == HOW_CAS && (put->cas & LEASE_MARK) != 0 && memcache_is_fenced(x);
+}
+
+static enum memcache_outcome fill_win(struct exec *x, struct store_edit *edit, const struct memcache_put *put)
+{
+    struct slice name = {edit->key.data, edit->key.len};
+    enum store_status why = STORE_OK;
+    bool there = memcache_finds(edit);
+    uint32_t took_ms = 0;
+
+    switch (lease_fill(edit, put->cas & ~LEASE_MARK, whole_value(put), &why, &took_ms)) {
+    case FILL_STORED:
+        counter_add(x->counters, mc_cas_hits, 1);
+        herd_note_filled(x, name, took_ms);
+        return PUT_STORED;
+    case FILL_LATE:
+    case FILL_LATE_STALE:
+        counter_add(x->counters, mc_cas_badval, there);
+        counter_add(x->counters, mc_cas_misses, !there);
+        herd_note_late(x, name);
+        return there ? PUT_EXISTS : PUT_NOT_FOUND;
+    case FILL_REFUSED: return outcome_of(why);
+    }
+    CHECK_UNREACHABLE();
+}
+
+/* Under the fence, an ms that names no win while one is out is either a fill
+ * that shows no right, or a newer value that the fill must not replace later.
+ * It is not stored; and lest it was the latter, what it was to replace goes,
+ * the win with it, as after every set that fails. */
+static bool is_fenced_off(const struct exec *x, struct store_edit *edit, const struct memcache_put *put)
+{
+    if (!put->is_meta || put->has_cas || !memcache_is_fenced(x) || !lease_is_out(edit))
+        return false;
+    if (put->how == HOW_SET || put->how == HOW_REPLACE)
+        store_edit_drop(edit);
+    return true;
+}
+
 static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit,
                                          const struct memcache_put *put)
 {
+    if (is_fenced_off(x, edit, put))
+        return PUT_NOT_STORED;
     switch (put->how) {
     case HOW_SET: return put_whole(edit, put);
-    case HOW_ADD: return edit->found ? PUT_NOT_STORED : put_whole(edit, put);
-    case HOW_REPLACE: return edit->found ? put_whole(edit, put) : PUT_NOT_STORED;
+    case HOW_ADD: return memcache_finds(edit) ? PUT_NOT_STORED : put_whole(edit, put);
+    case HOW_REPLACE: return memcache_finds(edit) ? put_whole(edit, put) : PUT_NOT_STORED;
     case HOW_APPEND:
     case HOW_PREPEND: return put_beside(edit, put);
     case HOW_CAS: return put_if_current(x, edit, put);
@@ -143,8 +209,12 @@ static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit
 enum memcache_outcome memcache_put(struct exec *x, struct store_edit *edit, const struct memcache_put *put)
 {
     bool fits = put->key_len + put->data.len <= option_live(x->options, max_item_size);
-    enum memcache_outcome outcome = fits ? put_as_told(x, edit, put) : PUT_TOO_LARGE;
+    enum memcache_outcome outcome = PUT_TOO_LARGE;
 
+    if (is_for_win(x, put)) /* too large or not, a win that is over changes nothing */
+        outcome = fill_win(x, edit, put);
+    else if (fits)
+        outcome = put_as_told(x, edit, put);
     counter_add(x->counters, mc_cmd_set, 1);
     if (outcome == PUT_TOO_LARGE)
         counter_add(x->counters, too_large, 1);
@@ -199,6 +269,7 @@ static enum store_status put_number(struct store_edit *edit, struct slice digits
     if (in_place) {
         value.tail = (struct slice){blanks, edit->value.len - digits.len};
         value.state = edit->state;
+        value.herd = lease_orphaned(edit);
         value.key_binary = edit->key_binary;
     }
     status = store_edit_put(edit, &value);
@@ -229,9 +300,9 @@ struct memcache_touched memcache_touch(struct exec *x, const struct key *key, in
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    touched.found = edit.found;
-    touched.refused = edit.found && store_edit_expire(&edit, expires) != STORE_OK;
-    if (edit.found)
+    touched.found = memcache_finds(&edit);
+    touched.refused = touched.found && store_edit_expire(&edit, expires) != STORE_OK;
+    if (touched.found && edit.found)
         store_edit_touch(&edit);
     store_edit_end(&edit);
     counter_add(x->counters, mc_cmd_touch, 1);
@@ -249,7 +320,7 @@ bool memcache_give_cas(struct exec *x, const struct key *key)
     bool given;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    given = edit.found && store_edit_cas(&edit) != 0;
+    given = memcache_finds(&edit) && store_edit_cas(&edit) != 0;
     store_edit_end(&edit);
     return given;
 }

@@ -6,6 +6,7 @@
 #define CORRAL_COMMAND_MEMCACHE_EDIT_H
 
 #include "server/exec.h"
+#include "server/herd/lease.h"
 
 /* What every reply calls itself. Client libraries look for features by number;
  * 1.6.27 is the least that one of them (Dalli 5) takes meta commands from. */
@@ -30,6 +31,23 @@ instant memcache_expiry(instant now, int64_t seconds);
 /* Whole seconds until then, rounded up so that an item that lives has at least 1; -1 for never. */
 int64_t memcache_seconds_left(instant expires, instant now);
 
+/* ---- what is there ---- */
+
+/* Whether memcached's clients see an item: what waits for the fill of a lease,
+ * and what is known not to exist, are misses to them as to everybody. Stale
+ * items and those that their own N made are not. */
+static inline bool memcache_shows(uint8_t state)
+{
+    return (state & LEASE_VIVIFIED) == 0 || lease_is_vivified(state);
+}
+static inline bool memcache_finds(const struct store_edit *edit)
+{
+    return edit->found && memcache_shows(edit->state);
+}
+/* For a reader who found what memcache_shows() says is not to be seen. True: it
+ * is so, and a pin is let go of. False: it changed meanwhile, so peek again. */
+bool memcache_is_hidden(enum peek_status status, struct store_peek *peek);
+
 /* ---- storing ---- */
 
 enum memcache_how { HOW_SET, HOW_ADD, HOW_REPLACE, HOW_APPEND, HOW_PREPEND, HOW_CAS };
@@ -46,6 +64,7 @@ struct memcache_put {
     bool make_missing; /* append and prepend store what is not there (meta N) */
     bool key_binary;
     bool wants_cas; /* edit->cas is asked for afterwards: have one */
+    bool is_meta;   /* ms: under the fence it has to name the win that is out */
     uint64_t cas;
     uint64_t cas_new; /* 0: the next one */
 };
@@ -55,6 +74,14 @@ enum memcache_outcome { PUT_STORED, PUT_NOT_STORED, PUT_EXISTS, PUT_NOT_FOUND, P
 /* One storage command; counts it. After PUT_TOO_LARGE and PUT_NO_MEMORY the
  * item is as it was: what to do with it is the caller's to decide. */
 enum memcache_outcome memcache_put(struct exec *x, struct store_edit *edit, const struct memcache_put *put);
+
+/* Whether stores have to name the win they are for (herd-fence). A cas in
+ * which LEASE_MARK is set is then the number of a win, and memcache_put() with
+ * HOW_CAS stores only if that win is still out. */
+static inline bool memcache_is_fenced(const struct exec *x)
+{
+    return option_live(x->options, herd_fence) != 0;
+}
 
 /* ---- arithmetic ---- */
 

@@ -28,6 +28,7 @@ static struct found find_for(struct store_edit *e)
 static void show(struct store_edit *e, const struct found *f)
 {
     e->found = f->ref != 0;
+    e->graced = false;
     e->fetched = false;
     e->value = (struct slice){NULL, 0};
     e->blob = NULL;
@@ -36,6 +37,7 @@ static void show(struct store_edit *e, const struct found *f)
     e->cas = 0;
     e->state = ITEM_LIVE;
     e->key_binary = false;
+    e->herd = (struct store_herd){0};
     if (!e->found)
         return;
     e->fetched = bucket_fetched(index_bucket(&e->shard->index, f->place.id), slot_of(f->place.id));
@@ -50,6 +52,12 @@ static void show(struct store_edit *e, const struct found *f)
     e->cas = item_cas(f->item, &f->shape);
     e->state = (uint8_t)(f->shape.meta & ITEM_META_STATE);
     e->key_binary = (f->shape.meta & ITEM_META_KEY_BINARY) != 0;
+    if (f->shape.meta & ITEM_META_HERD) {
+        e->herd = item_herd(f->item, &f->shape);
+        e->expires.ms -= e->herd.grace_ms;
+        e->graced = e->expires.ms != 0 && !is_before(e->now, e->expires);
+        e->found = !e->graced;
+    }
 }
 
 void store_edit_begin(struct store *store, struct store_local *local, const struct key *key, instant now,
@@ -64,6 +72,7 @@ void store_edit_begin(struct store *store, struct store_local *local, const stru
     e->key = *key;
     e->now = now;
     e->expired = false;
+    e->lapsed = false;
     pthread_mutex_lock(&s->lock);
     s->now = now;
     if (local->rings[number].count != 0)
@@ -74,10 +83,12 @@ void store_edit_begin(struct store *store, struct store_local *local, const stru
         shard_drop(s, &f, EVICT_REMOVED);
         shard_tell_of(s, &f, CHANGE_EXPIRED);
         e->expired = true;
+        e->lapsed = (f.shape.meta & ITEM_PENDING) != 0;
         f.ref = f.place.id = 0;
     }
     remember_place(e, f.place.id, f.ref);
     show(e, &f);
+    e->expired = e->expired || e->graced;
 }
 
 void store_edit_end(struct store_edit *e)
@@ -85,9 +96,17 @@ void store_edit_end(struct store_edit *e)
     pthread_mutex_unlock(&e->shard->lock);
 }
 
+bool store_edit_observe(const struct store_edit *e, const struct store_observer *observer)
+{
+    bool is_new = e->shard->observer != observer;
+
+    e->shard->observer = observer;
+    return is_new;
+}
+
 static bool lies_in_item(const struct store_edit *e, struct slice part)
 {
-    return e->found && part.len != 0 && part.data >= e->value.data &&
+    return (e->found || e->graced) && part.len != 0 && part.data >= e->value.data &&
            part.data < e->value.data + e->value.len;
 }
 
@@ -167,7 +186,7 @@ static bool put_in_place(struct store_edit *e, const struct found *f, struct ite
 
     item_plan(plan, base);
     if (plan->size != f->shape.size || plan->flags != word0_flags(f->shape.word0) ||
-        (plan->flags & ITEM_BLOB) || (plan->meta & ITEM_META_EXPIRY) != (f->shape.meta & ITEM_META_EXPIRY) ||
+        (plan->flags & ITEM_BLOB) || (plan->meta & ITEM_META_LAYOUT) != (f->shape.meta & ITEM_META_LAYOUT) ||
         shard_tracks(s, &f->shape) !=
             (s->type != NULL && (s->scope == EVICT_ALLKEYS || plan->expires.ms != 0)))
         return false;
@@ -175,6 +194,7 @@ static bool put_in_place(struct store_edit *e, const struct found *f, struct ite
     item_write(f->item, plan, base);
     bucket_write_end(f->place.home);
     shard_count_db(s, e->key.db, 0, (plan->expires.ms != 0) - item_has_expiry(&f->shape));
+    shard_count_negative(s, item_is_negative(f->shape.meta), item_is_negative(plan->meta));
     if (plan->expires.ms != 0)
         segment_expires(&s->log, number, plan->expires);
     if ((item_has_expiry(&f->shape) || plan->expires.ms != 0) && s->type != NULL &&
@@ -236,6 +256,7 @@ static void put_over(struct shard *s, const struct found *f, item_ref ref, const
     segment_died(&s->log, old.ref, old.shape.size);
     s->weight -= old_weight;
     shard_count_db(s, item_db(&old.shape), 0, (plan->expires.ms != 0) - item_has_expiry(&old.shape));
+    shard_count_negative(s, item_is_negative(old.shape.meta), item_is_negative(plan->meta));
     if (is_blob) {
         s->stats.blob_items--;
         s->blob_bytes -= blob.blob->capacity;
@@ -253,6 +274,7 @@ static slot_id put_new(struct shard *s, uint64_t hash, item_ref ref, const struc
         return 0;
     s->stats.items_total++;
     shard_count_db(s, (uint8_t)(plan->meta >> ITEM_META_DB_SHIFT), 1, plan->expires.ms != 0);
+    shard_count_negative(s, false, item_is_negative(plan->meta));
     if (s->type != NULL && (s->scope == EVICT_ALLKEYS || plan->expires.ms != 0))
         s->type->admitted(s->policy, s->type->linked ? slot : ref, hash, (uint32_t)weight, queue);
     return slot;
@@ -369,6 +391,26 @@ static void tell(struct store_edit *e, enum store_change change)
     shard_tell(e->shard, e->local->owner, e->key.db, (struct slice){e->key.data, e->key.len}, change);
 }
 
+/* An expiry that is carried over takes its grace along. */
+static void plan_herd(const struct store_edit *e, const struct store_value *v, struct item_plan *plan)
+{
+    plan->herd = v->herd;
+    if (v->herd.grace_ms == 0 && v->herd.fill_ms == 0 && e->found && v->expires.ms == e->expires.ms &&
+        !v->sets_expiry) {
+        plan->herd.grace_ms = e->herd.grace_ms;
+        plan->herd.fill_ms = e->herd.fill_ms;
+    }
+    if (v->expires.ms == 0)
+        plan->herd.grace_ms = plan->herd.fill_ms = 0;
+    if (v->expires.ms > INT64_MAX - (int64_t)plan->herd.grace_ms)
+        plan->herd.grace_ms = 0; /* it is in time for ever */
+    if (plan->herd.grace_ms != 0 || plan->herd.fill_ms != 0)
+        plan->meta |= ITEM_META_GRACE;
+    if (plan->herd.token != 0)
+        plan->meta |= ITEM_META_LEASE;
+    plan->expires.ms += plan->herd.grace_ms;
+}
+
 /* Without telling anybody. */
 static enum store_status put(struct store_edit *e, const struct store_value *v)
 {
@@ -390,7 +432,8 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
     if (e->key.len > STORE_KEY_MAX || value_len + e->key.len > atomic_load(&e->store->item_max) ||
         value_len > UINT32_MAX / 2)
         return STORE_TOO_BIG;
-    if (v->expires.ms != 0 && !is_before(e->now, v->expires)) {
+    plan_herd(e, v, &plan);
+    if (plan.expires.ms != 0 && !is_before(e->now, plan.expires)) {
         drop(e);
         return STORE_OK;
     }
@@ -419,13 +462,42 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
     return status;
 }
 
+static bool has_room_for_negative(struct store_edit *e)
+{
+    struct shard *s = e->shard;
+
+    if (s->stats.negatives < s->negatives_max || item_is_negative(e->state))
+        return true;
+    s->stats.negatives_refused++;
+    return false;
+}
+
 enum store_status store_edit_put(struct store_edit *e, const struct store_value *v)
 {
-    enum store_status status = put(e, v);
+    const struct store_shaper *shaper = e->shard->shaper;
+    struct store_value shaped;
+    enum store_status status;
 
+    if (__builtin_expect(shaper != NULL, 0) && v->state == ITEM_LIVE &&
+        (v->expires.ms == 0 || is_before(e->now, v->expires))) {
+        shaped = *v;
+        shaper->shape(shaper->arg, e, &shaped);
+        v = &shaped;
+    }
+    if (__builtin_expect(item_is_negative(v->state), 0) && !has_room_for_negative(e)) {
+        store_edit_drop(e);
+        return STORE_OK;
+    }
+    status = put(e, v);
     if (status == STORE_OK)
-        tell(e, e->found ? CHANGE_WRITTEN : CHANGE_REMOVED); /* the latter for an expiry in the past */
+        tell(e, e->found || e->graced ? CHANGE_WRITTEN
+                                      : CHANGE_REMOVED); /* the latter for an expiry in the past */
     return status;
+}
+
+static bool shows(const struct store_edit *e)
+{
+    return e->found && state_shows(e->state);
 }
 
 /* ---- writing into a value ---- */
@@ -479,12 +551,11 @@ static enum store_status write_as_blob(struct store_edit *e, struct store_value 
 static enum store_status write_anew(struct store_edit *e, size_t offset, struct slice bytes)
 {
     struct shard *s = e->shard;
-    bool shows = e->found && state_shows(e->state);
-    struct slice old = shows ? e->value : (struct slice){NULL, 0};
+    struct slice old = shows(e) ? e->value : (struct slice){NULL, 0};
     size_t size = offset + bytes.len > old.len ? offset + bytes.len : old.len;
     struct store_value v = {0};
 
-    if (shows)
+    if (shows(e))
         v = (struct store_value){.flags = e->flags, .expires = e->expires, .key_binary = e->key_binary};
     if (size + e->key.len + ITEM_OVERHEAD_MAX > s->log_item_max)
         return write_as_blob(e, &v, old, size, offset, bytes);
@@ -535,7 +606,7 @@ static bool write_in_place(struct store_edit *e, size_t offset, struct slice byt
     struct found f = find_for(e);
     uint64_t cas;
 
-    if (f.ref == 0 || e->state != ITEM_LIVE)
+    if (!e->found || e->state != ITEM_LIVE)
         return false;
     cas = e->cas != 0 ? atomic_fetch_add(&e->store->next_cas, 1) : 0;
     if (word0_flags(f.shape.word0) & ITEM_BLOB) {
@@ -574,7 +645,7 @@ enum store_status store_edit_write(struct store_edit *e, size_t offset, struct s
 
 void store_edit_drop(struct store_edit *e)
 {
-    bool found = e->found;
+    bool found = e->found || e->graced;
 
     drop(e);
     if (found)
@@ -617,8 +688,8 @@ static enum store_status set_expiry(struct store_edit *e, instant expires)
     bool fits = expires.ms == 0 || (expires.ms > base && expires.ms - base <= UINT32_MAX);
     bool same_tracking =
         s->type == NULL || s->scope == EVICT_ALLKEYS || item_has_expiry(&f.shape) == (expires.ms != 0);
-    if (!fits || !same_tracking || (f.shape.meta & ITEM_META_EXPIRY)) {
-        struct store_value v = {.expires = expires, .state = e->state, .cas = e->cas};
+    if (!fits || !same_tracking || (f.shape.meta & ITEM_META_LAYOUT)) {
+        struct store_value v = {.expires = expires, .state = e->state, .cas = e->cas, .herd = e->herd};
         return rewrite(e, &v);
     }
     shard_count_db(s, e->key.db, 0, (expires.ms != 0) - item_has_expiry(&f.shape));
@@ -651,8 +722,7 @@ enum store_status store_edit_expire(struct store_edit *e, instant expires)
 
 enum store_status store_edit_state(struct store_edit *e, uint8_t state)
 {
-    struct store_value v = {.expires = e->expires, .state = state, .cas = e->cas};
-
+    struct store_value v = {.expires = e->expires, .state = state, .cas = e->cas, .herd = e->herd};
     enum store_status status;
 
     if (!e->found || e->state == state)
@@ -663,13 +733,43 @@ enum store_status store_edit_state(struct store_edit *e, uint8_t state)
     return status;
 }
 
+enum store_status store_edit_mark(struct store_edit *e, uint8_t state, instant expires,
+                                  const struct store_herd *herd)
+{
+    struct store_value v = {.expires = expires, .state = state, .cas = e->cas, .herd = *herd};
+    enum store_status status;
+    bool showed = shows(e), leased = e->herd.token != 0;
+
+    if (!e->found && !e->graced)
+        return STORE_OK;
+    status = rewrite(e, &v);
+    if (status == STORE_OK && shows(e) != showed)
+        tell(e, showed ? CHANGE_REMOVED : CHANGE_WRITTEN);
+    else if (status == STORE_OK && leased && e->herd.token == 0)
+        shard_tell_lease_lost(e->shard, e->key.db, (struct slice){e->key.data, e->key.len});
+    return status;
+}
+
+enum store_status store_edit_reserve(struct store_edit *e, const struct store_herd *lease)
+{
+    static const uint8_t none[1];
+    struct store_value v = {.head = {none, 0},
+                            .expires = after(lease->granted, (span){lease->length_ms}),
+                            .state = ITEM_PENDING | ITEM_WON,
+                            .herd = *lease};
+
+    return put(e, &v);
+}
+
 uint64_t store_edit_cas(struct store_edit *e)
 {
     if (!e->found)
         return 0;
     if (e->cas == 0) {
-        struct store_value v = {
-            .expires = e->expires, .state = e->state, .cas = atomic_fetch_add(&e->store->next_cas, 1)};
+        struct store_value v = {.expires = e->expires,
+                                .state = e->state,
+                                .cas = atomic_fetch_add(&e->store->next_cas, 1),
+                                .herd = e->herd};
         if (rewrite(e, &v) != STORE_OK)
             return 0;
     }

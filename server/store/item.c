@@ -20,7 +20,7 @@ void item_plan(struct item_plan *plan, int64_t base)
         overhead += 4;
     if (plan->meta != 0) {
         plan->flags |= ITEM_HAS_META;
-        overhead += plan->meta & ITEM_META_EXPIRY ? 12 : 4;
+        overhead += item_meta_size(plan->meta);
     }
     if (plan->client_flags != 0) {
         plan->flags |= ITEM_HAS_FLAGS;
@@ -67,6 +67,14 @@ void item_write(uint8_t *to, const struct item_plan *plan, int64_t base)
         at = put32(at, plan->meta);
     if (plan->meta & ITEM_META_EXPIRY)
         at = put64(at, (uint64_t)plan->expires.ms);
+    if (plan->meta & ITEM_META_GRACE) {
+        at = put32(at, plan->herd.grace_ms);
+        at = put32(at, plan->herd.fill_ms);
+    }
+    if (plan->meta & ITEM_META_LEASE) {
+        at = put64(at, plan->herd.token);
+        at = put64(at, (uint64_t)plan->herd.granted.ms << STORE_LEASE_BITS | plan->herd.length_ms);
+    }
     if (plan->flags & ITEM_HAS_FLAGS)
         at = put32(at, plan->client_flags);
     if (plan->flags & ITEM_HAS_CAS)

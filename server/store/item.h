@@ -10,6 +10,8 @@
  *   u32 key length      when the 8 bits say ITEM_KEY_LONG
  *   u32 meta            ITEM_HAS_META: state bits, key_binary; room for a type
  *   u64 expiry          when meta says so: beyond the 49 days that 32 bits hold
+ *   u32 grace, u32 fill when meta says so: how long it is kept after its time, how long its fill took
+ *   u64 token, u64 term when meta says so: the lease that is out
  *   u32 client flags    ITEM_HAS_FLAGS
  *   u64 cas             ITEM_HAS_CAS: from the first time a client asked for it
  *
@@ -29,7 +31,7 @@ enum {
     ITEM_HEADER = 8,
     ITEM_KEY_LONG = 255,
     ITEM_VALUE_MAX = (1 << 17) - 1,
-    ITEM_OVERHEAD_MAX = ITEM_HEADER + 4 + 4 + 8 + 4 + 8,
+    ITEM_OVERHEAD_MAX = ITEM_HEADER + 4 + 4 + 8 + 8 + 16 + 4 + 8,
 };
 
 enum item_flag {
@@ -44,6 +46,10 @@ enum item_flag {
 #define ITEM_META_STATE      0x0fu
 #define ITEM_META_KEY_BINARY 0x10u
 #define ITEM_META_EXPIRY     0x20u
+#define ITEM_META_GRACE      0x40u
+#define ITEM_META_LEASE      0x80u
+#define ITEM_META_HERD       (ITEM_META_GRACE | ITEM_META_LEASE)
+#define ITEM_META_LAYOUT     (ITEM_META_EXPIRY | ITEM_META_HERD)
 #define ITEM_META_DB_SHIFT   16
 
 /* An item taken apart. Offsets count from its first byte. */
@@ -62,6 +68,12 @@ struct item_blob {
     size_t len;
 };
 
+/* Bytes of the meta word and of what it says is behind it. */
+static inline uint32_t item_meta_size(uint32_t meta)
+{
+    return 4u + (meta & ITEM_META_EXPIRY ? 8u : 0u) + (meta & ITEM_META_GRACE ? 8u : 0u) +
+           (meta & ITEM_META_LEASE ? 16u : 0u);
+}
 static inline uint8_t item_db(const struct item_shape *s)
 {
     return (uint8_t)(s->meta >> ITEM_META_DB_SHIFT);
@@ -98,7 +110,7 @@ static inline void item_read(const uint8_t *item, struct item_shape *s)
     if (__builtin_expect(flags & (ITEM_HAS_META | ITEM_HAS_FLAGS | ITEM_HAS_CAS), 0)) {
         if (flags & ITEM_HAS_META) {
             s->meta = racy_load32(item + at);
-            at += s->meta & ITEM_META_EXPIRY ? 12u : 4u;
+            at += item_meta_size(s->meta);
         }
         at += flags & ITEM_HAS_FLAGS ? 4u : 0u;
         at += flags & ITEM_HAS_CAS ? 8u : 0u;
@@ -142,14 +154,36 @@ static inline instant item_expires(const uint8_t *item, const struct item_shape 
     return (instant){0};
 }
 
+/* What ITEM_META_HERD says is there; zeroes for the rest. */
+static inline struct store_herd item_herd(const uint8_t *item, const struct item_shape *s)
+{
+    const uint8_t *at = item + ITEM_HEADER + ((s->word0 & 0xff) == ITEM_KEY_LONG ? 4 : 0) + 4 +
+                        (s->meta & ITEM_META_EXPIRY ? 8 : 0);
+    struct store_herd herd = {0};
+
+    if (s->meta & ITEM_META_GRACE) {
+        herd.grace_ms = racy_load32(at);
+        herd.fill_ms = racy_load32(at + 4);
+        at += 8;
+    }
+    if (s->meta & ITEM_META_LEASE) {
+        uint64_t term = racy_load64(at + 8);
+        herd.token = racy_load64(at);
+        herd.granted = (instant){(int64_t)(term >> STORE_LEASE_BITS)};
+        herd.length_ms = (uint32_t)term & STORE_LEASE_MAX_MS;
+    }
+    return herd;
+}
+
 /* A new item, before it has a place. */
 struct item_plan {
     struct slice key, head, tail; /* head + tail is the value, or the item_blob */
     uint32_t client_flags;
     uint32_t meta;
     uint64_t cas;
-    instant expires;
-    uint32_t flags; /* enum item_flag */
+    instant expires;        /* the grace included: when it is gone */
+    struct store_herd herd; /* as far as meta says that there is any */
+    uint32_t flags;         /* enum item_flag */
     uint32_t size;
 };
 

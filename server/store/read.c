@@ -113,6 +113,16 @@ static void remember_touch(struct store_local *local, struct shard *s, const str
     ring->touches[ring->count++] = (struct touch){(uint32_t)key->hash, (uint8_t)(key->hash >> 32), ref};
 }
 
+/* Of an item with a grace or a lease: is it still to be had by a plain read? */
+static bool shows_herd(struct store_peek *peek, const uint8_t *item, const struct item_shape *shape,
+                       instant now)
+{
+    peek->herd = item_herd(item, shape);
+    peek->expires.ms -= peek->herd.grace_ms;
+    peek->expired = peek->expires.ms != 0 && peek->expires.ms <= now.ms;
+    return !peek->expired;
+}
+
 /* Blobs are pinned under the lock: their memory, unlike the log's, can vanish. */
 static enum peek_status peek_blob(struct shard *s, const struct key *key, instant now,
                                   struct store_peek *peek)
@@ -136,7 +146,12 @@ static enum peek_status peek_blob(struct shard *s, const struct key *key, instan
             peek->cas = item_cas(f.item, &f.shape);
             peek->state = (uint8_t)(f.shape.meta & ITEM_META_STATE);
             peek->key_binary = (f.shape.meta & ITEM_META_KEY_BINARY) != 0;
+            peek->herded = (f.shape.meta & ITEM_META_HERD) != 0;
             status = PEEK_BLOB;
+            if (peek->herded && !shows_herd(peek, f.item, &f.shape, now)) {
+                blob_unpin(&peek->blob);
+                status = PEEK_MISS;
+            }
         }
     } else if (f.ref != 0) {
         status = PEEK_HIT; /* meanwhile overwritten by a small value: look again */
@@ -157,7 +172,7 @@ static enum peek_status peek_at(struct store *store, struct store_local *local, 
         uint32_t version = stable_version(s, home);
         struct sight sight;
 
-        peek->expired = false;
+        peek->expired = peek->herded = false;
         peek->seen_index = ix;
         peek->seen_bucket = home;
         peek->seen_version = version;
@@ -185,7 +200,13 @@ static enum peek_status peek_at(struct store *store, struct store_local *local, 
         peek->key_binary = (shape_of_item->meta & ITEM_META_KEY_BINARY) != 0;
         peek->fetched = bucket_fetched(sight.bucket, sight.slot);
         peek->blob = NULL;
-        if (peek->expires.ms != 0 && peek->expires.ms <= now.ms) {
+        peek->herded = (shape_of_item->meta & ITEM_META_HERD) != 0;
+        bool gone = peek->expires.ms != 0 && peek->expires.ms <= now.ms;
+        if (__builtin_expect(peek->herded, 0)) {
+            peek->herded = !gone;
+            gone = gone || !shows_herd(peek, sight.item, shape_of_item, now);
+        }
+        if (gone) {
             if (!unchanged(ix, home, version, peek->seen_generation))
                 continue;
             peek->expired = true;

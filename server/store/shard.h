@@ -59,7 +59,7 @@ struct expiry_walk {
 
 struct shard_stats {
     uint64_t evicted, expired, items_total, relocated, compacted, refused, flushes;
-    uint64_t items_expiring, blob_items;
+    uint64_t items_expiring, blob_items, negatives, negatives_refused;
     struct store_db_count dbs[STORE_DATABASES_MAX]; /* databases from 1 on; 0 has what they leave */
 };
 
@@ -91,6 +91,8 @@ struct shard {
     uint64_t changes;    /* moves on whenever an item is moved or removed */
     instant now;         /* of the call in progress, for callbacks */
     const struct store_observer *observer;
+    const struct store_shaper *shaper;
+    uint64_t negatives_max;
     struct compaction compaction;
     struct expiry_walk walk;
     struct shard_stats stats;
@@ -134,6 +136,14 @@ static inline void shard_count_db(struct shard *s, uint8_t db, int items, int ex
     s->stats.dbs[db].items += (uint64_t)(int64_t)items;
     s->stats.dbs[db].expiring += (uint64_t)(int64_t)expiring;
 }
+static inline bool item_is_negative(uint32_t meta)
+{
+    return (meta & (ITEM_NEGATIVE | ITEM_PENDING)) == ITEM_NEGATIVE;
+}
+static inline void shard_count_negative(struct shard *s, bool before, bool after)
+{
+    s->stats.negatives += (uint64_t)((int64_t)after - before);
+}
 /* Tells the observer, if there is one. */
 static inline void shard_tell(struct shard *s, void *by, uint8_t db, struct slice name,
                               enum store_change change)
@@ -141,10 +151,20 @@ static inline void shard_tell(struct shard *s, void *by, uint8_t db, struct slic
     if (__builtin_expect(s->observer != NULL, 0))
         s->observer->changed(s->observer->arg, by, db, name, change);
 }
+static inline void shard_tell_lease_lost(struct shard *s, uint8_t db, struct slice name)
+{
+    if (s->observer != NULL && s->observer->lease_lost != NULL)
+        s->observer->lease_lost(s->observer->arg, db, name);
+}
+/* Of one that went by itself. That something pending did changes nothing for anybody who reads. */
 static inline void shard_tell_of(struct shard *s, const struct found *f, enum store_change change)
 {
-    shard_tell(s, NULL, item_db(&f->shape), (struct slice){f->item + f->shape.key_at, f->shape.key_len},
-               change);
+    struct slice name = {f->item + f->shape.key_at, f->shape.key_len};
+
+    if (f->shape.meta & ITEM_PENDING)
+        shard_tell_lease_lost(s, item_db(&f->shape), name);
+    else
+        shard_tell(s, NULL, item_db(&f->shape), name, change);
 }
 
 /* Removes an item for good. */

@@ -154,6 +154,8 @@ static void scan_slot(void *arg, slot_id id)
     };
 
     scan->slots++;
+    if (f.shape.meta & ITEM_META_HERD)
+        item.expires.ms -= item_herd(f.item, &f.shape).grace_ms;
     if (item.expires.ms != 0 && item.expires.ms <= scan->now.ms)
         return;
     if (word0_flags(f.shape.word0) & ITEM_BLOB) {
@@ -228,6 +230,33 @@ void store_observe(struct store *store, const struct store_observer *observer)
     }
 }
 
+bool store_unobserve(struct store *store, bool (*wanted)(void *arg), void *arg)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        if (wanted(arg))
+            all = false;
+        else
+            s->observer = NULL;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return all;
+}
+
+void store_shape(struct store *store, const struct store_shaper *shaper)
+{
+    /* Under each lock: whoever is in the middle of a change is waited for. */
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        s->shaper = shaper;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 void store_local_set_owner(struct store_local *local, void *owner)
 {
     local->owner = owner;
@@ -298,6 +327,18 @@ void store_set_other_bytes(struct store *store, uint64_t bytes)
         spread_budget(store);
 }
 
+void store_set_negatives_max(struct store *store, uint64_t items)
+{
+    uint64_t each = (items + store->shards_len - 1) / store->shards_len;
+
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        s->negatives_max = each;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 void store_set_item_max(struct store *store, uint64_t bytes)
 {
     atomic_store(&store->item_max, bytes);
@@ -342,6 +383,8 @@ void store_stats(struct store *store, struct store_stats *out)
         out->segments_compacted += s->stats.compacted;
         out->put_refused += s->stats.refused;
         out->flushes += s->stats.flushes;
+        out->negatives += s->stats.negatives;
+        out->negatives_refused += s->stats.negatives_refused;
         pthread_mutex_unlock(&s->lock);
     }
     out->memory_bytes = out->segment_bytes + out->index_bytes + out->policy_bytes + out->blob_bytes;

@@ -43,20 +43,32 @@ struct key {
     uint64_t hash;
 };
 
-/* Herd state of an item (DESIGN.md section 4). Only LIVE items exist so far
- * for RESP; the memcached meta commands set the others. */
+/* Herd state of an item; what the bits mean together is herd/lease.h's. */
 enum item_state {
     ITEM_LIVE = 0,
-    ITEM_STALE = 1,   /* invalidated, kept so that readers may choose to use it */
-    ITEM_WON = 2,     /* somebody was told to refill it; bits may be combined */
-    ITEM_PENDING = 4, /* no value yet: a reader's miss made it, the winner fills it */
+    ITEM_STALE = 1,    /* invalidated, kept so that readers may choose to use it */
+    ITEM_WON = 2,      /* somebody was told to refill it; bits may be combined */
+    ITEM_PENDING = 4,  /* no value yet: a reader's miss made it, the winner fills it */
+    ITEM_NEGATIVE = 8, /* no value, and the origin has none: an answer of its own */
 };
 
 /* Whether a plain read, one that did not ask for anything else by name, may show the value. */
 static inline bool state_shows(uint8_t state)
 {
-    return (state & (ITEM_STALE | ITEM_PENDING)) == 0;
+    return (state & (ITEM_STALE | ITEM_PENDING | ITEM_NEGATIVE)) == 0;
 }
+
+/* What only items that a herd may come for have, and only they pay for. An item
+ * with a grace is out of time at `expires`, and from then on no plain read or
+ * edit finds it; but it is kept grace_ms longer for those who ask for it. */
+struct store_herd {
+    uint32_t grace_ms;
+    uint32_t fill_ms;   /* how long the fill took that made it; 0: not known */
+    uint64_t token;     /* of the lease that is out; 0: none */
+    instant granted;    /* when */
+    uint32_t length_ms; /* for how long */
+};
+enum { STORE_LEASE_BITS = 20, STORE_LEASE_MAX_MS = (1 << STORE_LEASE_BITS) - 1 };
 
 /* ---- life ---- */
 
@@ -111,7 +123,10 @@ struct store_peek {
     bool key_binary; /* the key was given in base64 (meta b flag) */
     bool fetched;    /* it had been hit before this peek */
     bool expired;    /* with PEEK_MISS: it was there, but out of time */
+    bool herded; /* with PEEK_HIT, PEEK_BLOB: `herd` says more; with PEEK_MISS: out of time, but in its grace
+                  */
     struct blob *blob;
+    struct store_herd herd; /* only if herded, and with PEEK_HIT or PEEK_BLOB */
     /* private: what store_peek_ok() checks */
     const void *seen_index;
     const void *seen_bucket;
@@ -145,16 +160,22 @@ struct store_value {
     instant expires;
     uint8_t state;
     bool key_binary;
-    uint64_t cas;   /* 0: give it a new one only if it had one; else exactly this */
-    bool wants_cas; /* with cas 0: give it a new one in any case */
+    uint64_t cas;           /* 0: give it a new one only if it had one; else exactly this */
+    bool wants_cas;         /* with cas 0: give it a new one in any case */
+    struct store_herd herd; /* grace only with an expiry, and kept from before with an expiry that is kept */
+    bool sets_expiry;       /* `expires` is not kept, even if it is the one there was */
     struct blob *backing;
 };
 
 /* An open edit. Public fields show the item as it is now; they are refreshed
  * by every put, drop and expire. */
+struct store_observer;
+
 struct store_edit {
     bool found;
     bool expired; /* not found, but only because it was out of time */
+    bool graced;  /* and in its grace: all fields below say what is kept */
+    bool lapsed;  /* not found, but something pending was there until its time was over */
     bool fetched; /* it had been hit since it was stored */
     struct slice value;
     struct blob *blob; /* holds a large value, so that it can be pinned instead of copied; else NULL */
@@ -163,6 +184,7 @@ struct store_edit {
     uint64_t cas; /* 0: none yet */
     uint8_t state;
     bool key_binary;
+    struct store_herd herd;
     /* private */
     struct store *store;
     struct store_local *local;
@@ -191,13 +213,22 @@ enum store_status store_edit_put(struct store_edit *edit, const struct store_val
  * STORE_WRITES_TOGETHER bytes see all writes of one edit or none; of a shorter
  * one, each write by itself. */
 enum store_status store_edit_write(struct store_edit *edit, size_t offset, struct slice bytes);
-/* Removes it, if found. */
+/* Removes it, if found or in its grace. */
 void store_edit_drop(struct store_edit *edit);
 /* Changes the expiry only (ms == 0: never). In the past: dropped. STORE_NO_SPACE is possible, and changes
  * nothing. */
 enum store_status store_edit_expire(struct store_edit *edit, instant expires);
-/* Changes state bits and nothing else. */
+/* Changes state bits and nothing else; a lease that is out stays out. */
 enum store_status store_edit_state(struct store_edit *edit, uint8_t state);
+/* Gives what is found or in its grace another state, expiry, grace and lease; the
+ * value stays. Observers are told only if plain reads see the difference. An
+ * expiry so far in the past that the grace is over, too: dropped. */
+enum store_status store_edit_mark(struct store_edit *edit, uint8_t state, instant expires,
+                                  const struct store_herd *herd);
+/* Where there is nothing, or something pending: a pending item without a value,
+ * which lives as long as the lease. Observers are not told: there was nothing
+ * to read, and there is nothing to read. */
+enum store_status store_edit_reserve(struct store_edit *edit, const struct store_herd *lease);
 /* The item's cas, giving it one if it has none. 0 only when memory is short. */
 uint64_t store_edit_cas(struct store_edit *edit);
 /* Tells the policy that the item was used. */
@@ -205,6 +236,8 @@ void store_edit_touch(struct store_edit *edit);
 /* How often it was used lately, as far as the policy counts that; 0 when it does not. */
 unsigned store_edit_frequency(struct store_edit *edit);
 void store_edit_end(struct store_edit *edit);
+/* From now on the edit's shard tells this observer; see store_observe(). False: it did already. */
+bool store_edit_observe(const struct store_edit *edit, const struct store_observer *observer);
 
 /* ---- the whole store ---- */
 
@@ -243,18 +276,35 @@ enum store_change {
 };
 
 /* Is told of every change to a key after readers can see it, and before whoever
- * made it can go on; not of flushes, which their caller knows of. Runs under the
+ * made it can go on; not of flushes, which their caller knows of, nor of pending
+ * items that are out of time or evicted, which nobody could read. Runs under the
  * shard's lock, so it must not call the store, nor wait. `by` is the owner of
  * the store_local whose edit it was, NULL when it was nobody's (expiry, eviction). */
 struct store_observer {
     void (*changed)(void *arg, void *by, uint8_t db, struct slice name, enum store_change change);
+    /* May be NULL. A lease was taken off, or something pending is gone, and plain reads
+     * see no difference. Also under the lock. */
+    void (*lease_lost)(void *arg, uint8_t db, struct slice name);
     void *arg;
 };
 /* Once this returns, no change goes unheard: register your interest in a key,
  * then read it, and what you read is either current or will be reported.
  * NULL: nobody listens any more. The observer must outlive its use. */
 void store_observe(struct store *store, const struct store_observer *observer);
+/* Nobody listens any more, but to shards in whose turn, under their locks, `wanted`
+ * says otherwise. False: there were such. */
+bool store_unobserve(struct store *store, bool (*wanted)(void *arg), void *arg);
 void store_local_set_owner(struct store_local *local, void *owner);
+
+/* Is asked about every value that is about to be stored by store_edit_put() as
+ * ITEM_LIVE, with its time to come, over what `before` shows, and may change its grace and fill time.
+ * Runs under the shard's lock. NULL: nobody is asked. */
+struct store_shaper {
+    void (*shape)(void *arg, const struct store_edit *before, struct store_value *value);
+    void *arg;
+};
+/* Once this returns, no put goes by the old one, which may be freed. */
+void store_shape(struct store *store, const struct store_shaper *shaper);
 
 /* Background work of worker `worker` (0..workers-1) for at most about `budget_us`:
  * expiry, compaction ahead of need, memory back to the system. Returns true
@@ -269,6 +319,9 @@ bool store_set_policy(struct store *store, enum evict_scope scope, const struct 
 /* Bytes the process holds outside the store (connections, buffers): the store gives way. */
 void store_set_other_bytes(struct store *store, uint64_t bytes);
 void store_set_item_max(struct store *store, uint64_t bytes);
+/* How many items may be ITEM_NEGATIVE at once, shared out evenly to the shards; at
+ * first there is no limit. Storing one more drops what was there, and says STORE_OK. */
+void store_set_negatives_max(struct store *store, uint64_t items);
 
 struct store_stats {
     uint64_t items, items_expiring; /* present now; the latter have an expiry */
@@ -282,6 +335,7 @@ struct store_stats {
     uint64_t segments_compacted;
     uint64_t put_refused;
     uint64_t flushes;
+    uint64_t negatives, negatives_refused; /* present now; not kept because of store_set_negatives_max() */
     uint32_t shards;
 };
 void store_stats(struct store *store, struct store_stats *out);

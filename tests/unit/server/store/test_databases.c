@@ -101,7 +101,7 @@ static struct rig *rig_new(uint64_t memory, const char *policy, unsigned shards)
     assert_non_null(r->store);
     r->local = store_local_new(r->store);
     store_local_set_owner(r->local, r);
-    r->observer = (struct store_observer){note_change, r};
+    r->observer = (struct store_observer){.changed = note_change, .arg = r};
     store_observe(r->store, &r->observer);
     r->now = (instant){1700000000000};
     r->dice = 88172645463325252u;

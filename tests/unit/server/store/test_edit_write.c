@@ -212,7 +212,7 @@ static void observers_hear_of_each_write(void **state)
 {
     struct rig r = rig_new(64 * MIB, NULL);
     unsigned heard = 0;
-    struct store_observer observer = {count_change, &heard};
+    struct store_observer observer = {.changed = count_change, .arg = &heard};
 
     (void)state;
     store_observe(r.store, &observer);
