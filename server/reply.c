@@ -247,6 +247,7 @@ void reply_store_refused(struct exec *x, enum store_status why)
         counter_add(x->counters, oom_refused, 1);
         reply_error(x, "OOM command not allowed when used memory > 'maxmemory'.");
         return;
+    case STORE_LATE: reply_null(x); return; /* as after a condition that did not hold */
     }
     CHECK_UNREACHABLE();
 }

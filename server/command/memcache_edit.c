@@ -6,7 +6,7 @@
 #include "server/command/memcache_edit.h"
 
 #include "server/check.h"
-#include "server/herd/herd.h"
+#include "server/herd/protect.h"
 #include "server/store/racy.h"
 
 enum {
@@ -59,6 +59,7 @@ static enum memcache_outcome outcome_of(enum store_status status)
     case STORE_OK: return PUT_STORED;
     case STORE_TOO_BIG: return PUT_TOO_LARGE;
     case STORE_NO_SPACE: return PUT_NO_MEMORY;
+    case STORE_LATE: return PUT_NOT_STORED;
     }
     CHECK_UNREACHABLE();
 }
@@ -190,10 +191,15 @@ static bool is_fenced_off(const struct exec *x, struct store_edit *edit, const s
     return true;
 }
 
+static bool is_whole(const struct memcache_put *put)
+{
+    return put->how == HOW_SET || put->how == HOW_ADD || put->how == HOW_REPLACE;
+}
+
 static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit,
                                          const struct memcache_put *put)
 {
-    if (is_fenced_off(x, edit, put))
+    if (is_fenced_off(x, edit, put) || (is_whole(put) && protect_is_late(x, edit)))
         return PUT_NOT_STORED;
     switch (put->how) {
     case HOW_SET: return put_whole(edit, put);

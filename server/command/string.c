@@ -182,7 +182,7 @@ static enum store_status set_value(struct exec *x, const struct key *key, struct
     enum store_status status;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    status = store_edit_put(&edit, &item);
+    status = protect_is_late(x, &edit) ? STORE_LATE : store_edit_put(&edit, &item);
     store_edit_end(&edit);
     return status;
 }
@@ -234,10 +234,12 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
     if (holds) {
         if (options->ttl == TTL_KEEP && edit_shows(&edit))
             item.expires = edit.expires;
-        status = store_edit_put(&edit, &item);
+        status = protect_is_late(x, &edit) ? STORE_LATE : store_edit_put(&edit, &item);
     }
     store_edit_end(&edit);
 
+    if (status == STORE_LATE && options->get)
+        return; /* the old value is answered; there is no word for "not stored" */
     if (status != STORE_OK) {
         out_cut(x->out, mark, pins);
         reply_store_refused(x, status);
@@ -281,7 +283,7 @@ void cmd_setnx(struct exec *x, struct request *rq)
     bool absent;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    absent = !edit_shows(&edit);
+    absent = !edit_shows(&edit) && !protect_is_late(x, &edit);
     if (absent)
         status = store_edit_put(&edit, &item);
     store_edit_end(&edit);
@@ -332,8 +334,11 @@ void cmd_mset(struct exec *x, struct request *rq)
     for (uint32_t i = 1; i < rq->argc && status == STORE_OK;) {
         uint32_t n = fetch_keys(x, rq, i, 2, keys);
 
-        for (uint32_t k = 0; k < n && status == STORE_OK; k++)
+        for (uint32_t k = 0; k < n && status == STORE_OK; k++) {
             status = set_value(x, &keys[k], rq->argv[i + 2 * k + 1], (instant){0});
+            if (status == STORE_LATE)
+                status = STORE_OK; /* MSET has no word for it; the counter does */
+        }
         i += 2 * n;
     }
     reply_stored(x, status);

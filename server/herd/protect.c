@@ -10,8 +10,8 @@
 #include "server/worker.h"
 
 enum {
-    HELD_MAX = 64,        /* leases a session is known to hold; further ones end by themselves */
-    HELD_NAME_MAX = 1024, /* the same for longer names */
+    HELD_MAX = 64,        /* leases a session is known to have got, the latest; others end by themselves */
+    HELD_NAME_MAX = 1024, /* those of longer names do, too */
 };
 
 /* ---- rules ---- */
@@ -163,7 +163,7 @@ void protect_free(struct server *server)
 struct held_lease {
     struct held_lease *next;
     uint64_t token;
-    instant end;
+    instant granted, end;
     uint8_t db; /* the store's number */
     uint32_t len;
     uint8_t name[];
@@ -183,33 +183,75 @@ static bool is_alive(struct exec *x, const struct held_lease *l)
     return status != PEEK_MISS ? peek.herded && peek.herd.token == l->token : peek.herded;
 }
 
-/* Forgets those that have been filled or have ended. True: there are others. */
+static void forget(struct session *s, struct held_lease **at)
+{
+    struct held_lease *l = *at;
+
+    *at = l->next;
+    s->held_len--;
+    free(l);
+}
+
+/* Whether a fill under it would still be known for one. */
+static bool is_remembered(const struct exec *x, const struct held_lease *l)
+{
+    return is_before(x->now, after(l->granted, (span){option_live(x->options, lease_max_ms)}));
+}
+
+/* Whether one of them is alive. Dead ones are kept a while, to know their fills for what they are. */
 static bool holds_some(struct exec *x)
 {
-    struct held_lease **at = &x->session->held, *l;
+    struct held_lease **at = &x->session->held;
+    bool some = false;
 
-    while ((l = *at) != NULL) {
-        if (is_alive(x, l)) {
-            at = &l->next;
-            continue;
-        }
-        *at = l->next;
-        x->session->held_len--;
-        free(l);
+    while (*at != NULL) {
+        if (!some && is_alive(x, *at))
+            some = true;
+        if (is_before(x->now, (*at)->end) || is_remembered(x, *at))
+            at = &(*at)->next;
+        else
+            forget(x->session, at);
     }
-    return x->session->held != NULL;
+    return some;
+}
+
+static struct held_lease **find_held(struct session *s, const struct key *key)
+{
+    struct held_lease **at = &s->held;
+
+    while (*at != NULL &&
+           ((*at)->db != key->db || (*at)->len != key->len || memcmp((*at)->name, key->data, key->len) != 0))
+        at = &(*at)->next;
+    return at;
+}
+
+/* New ones stand in front. */
+static struct held_lease **oldest_held(struct session *s)
+{
+    struct held_lease **at = &s->held;
+
+    while ((*at)->next != NULL)
+        at = &(*at)->next;
+    return at;
 }
 
 static void remember(struct exec *x, const struct store_edit *edit, uint64_t token)
 {
     struct session *s = x->session;
-    struct held_lease *l;
+    struct held_lease **before = find_held(s, &edit->key), *l;
 
-    if (s->held_len >= HELD_MAX || edit->key.len > HELD_NAME_MAX ||
-        (l = malloc(sizeof *l + edit->key.len)) == NULL)
+    if (*before != NULL)
+        forget(s, before);
+    if (s->held_len >= HELD_MAX)
+        forget(s, oldest_held(s));
+    if (edit->key.len > HELD_NAME_MAX || (l = malloc(sizeof *l + edit->key.len)) == NULL)
         return;
-    *l = (struct held_lease){
-        .next = s->held, .token = token, .end = lease_end(edit), .db = edit->key.db, .len = edit->key.len};
+    *l = (struct held_lease){.next = s->held,
+                             .token = token,
+                             .granted = x->now,
+                             .end = lease_end(edit),
+                             .db = edit->key.db,
+                             .len = edit->key.len};
     if (l->len > 0)
         memcpy(l->name, edit->key.data, l->len);
     s->held = l;
@@ -391,6 +433,25 @@ static void note_fill(const struct store_edit *before, const struct herd_rule *r
         value->herd.fill_ms = fill_ms;
     if (me != NULL)
         herd_note_filled(&me->exec, herd_name(before), fill_ms);
+}
+
+bool protect_is_late_slowly(struct exec *x, struct store_edit *edit)
+{
+    struct held_lease **at = find_held(x->session, &edit->key);
+    bool late;
+
+    if (*at == NULL)
+        return false;
+    late = is_remembered(x, *at) && !((*at)->token == edit->herd.token && lease_is_out(edit));
+    if (late) {
+        herd_note_late(x, herd_name(edit));
+        /* The next leases are to be long enough, if that was all there was to it. */
+        fills_note(x->server->herd->fills, herd_name(edit), (uint32_t)since(x->now, (*at)->granted).ms);
+        if (edit->found && !lease_is_out(edit))
+            store_edit_drop(edit);
+    }
+    forget(x->session, at);
+    return late;
 }
 
 /* Under the shard's lock. Who fills with a token says how long it took, and notes it himself. */

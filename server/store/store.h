@@ -147,8 +147,9 @@ bool store_peek_ok(const struct store_peek *peek);
 
 enum store_status {
     STORE_OK,
-    STORE_TOO_BIG, /* over item_max or STORE_KEY_MAX */
-    STORE_NO_SPACE /* memory is full and the policy can evict nothing (redis: OOM) */
+    STORE_TOO_BIG,  /* over item_max or STORE_KEY_MAX */
+    STORE_NO_SPACE, /* memory is full and the policy can evict nothing (redis: OOM) */
+    STORE_LATE      /* never from the store itself: a fill that came too late; see herd/protect.h */
 };
 
 /* What to store. The value is head followed by tail, either may be empty and

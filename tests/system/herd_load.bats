@@ -141,7 +141,6 @@ healthy()
 
 @test "clients with leases of any dialect share one fetch, and nothing is stale" {
     start_node
-    herd --driver getlease --clients 1 --keys 1 --reads 1 --fill-ms 0 || skip "this node knows no leases"
     herd --driver getlease,lease-get,meta --clients 90 --keys 1 --reads 1 --ttl 0 --fill-ms 200
     healthy
     so 'reads == 90 && rounds == 1 && fetches == 1 && avoided == 89'
@@ -155,11 +154,20 @@ healthy()
 }
 
 @test "plain clients of a protecting node share one fetch" {
-    "$CORRAL_BIN/corrald" --help | grep -q herd-protect || skip "this node has no herd-protect"
     start_node --herd-protect '* park 5000'
     herd --driver plain-resp,plain-text --clients 100 --keys 1 --reads 1 --ttl 0 --fill-ms 200
     healthy
     so 'reads == 100 && rounds == 1 && fetches == 1 && avoided == 99'
+}
+
+@test "plain clients of a protecting node leave nothing stale, whatever the writer does" {
+    start_node --herd-protect '* park 5000'
+    for update in delete set; do
+        herd --driver plain-resp,plain-text,lock --clients 60 --keys 3 --ttl 0 --fill-ms 50 --think-ms 10 \
+            --update $update --update-rate 40 --key-prefix $update: --seconds 1.5
+        healthy
+        so 'changes > 20 && stale == 0 && late > 0'
+    done
 }
 
 @test "what cannot work is said in a sentence" {

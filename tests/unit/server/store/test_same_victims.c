@@ -157,7 +157,7 @@ static struct both *both_new(const struct evict_type *type)
         b->weights[key] = key <= 4 ? weigh(b, key) : b->weights[key - 4];
     }
     assert_true(store_set_policy(b->store, EVICT_ALLKEYS, type)); /* forgets the weighing */
-    observer = (struct store_observer){server_change, b};
+    observer = (struct store_observer){.changed = server_change, .arg = b};
     store_observe(b->store, &observer);
     b->replay = replay_new(type, capacity_of(b), KEYS, SEED, REPLAY_WEIGHTS);
     assert_non_null(b->replay);
