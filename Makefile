@@ -142,7 +142,7 @@ LIB          := $(OBJ)/libcorral.a
 NODE_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/main.c))
 TOOL_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/tool/*.c))
 LOAD_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/load*.c))
-SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/replay.c))
+SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/trace*.c bench/replay.c))
 PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)/corral) \
                 $(if $(LOAD_OBJECTS),$(BIN)/corral-load) $(if $(SIM_OBJECTS),$(BIN)/corral-sim)
 
