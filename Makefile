@@ -141,7 +141,7 @@ LIB          := $(OBJ)/libcorral.a
 
 NODE_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/main.c))
 TOOL_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/tool/*.c))
-LOAD_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/load*.c))
+LOAD_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/load*.c bench/trace*.c))
 SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/trace*.c bench/replay.c))
 PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)/corral) \
                 $(if $(LOAD_OBJECTS),$(BIN)/corral-load) $(if $(SIM_OBJECTS),$(BIN)/corral-sim)
@@ -182,7 +182,7 @@ $(BIN)/corral: $(TOOL_OBJECTS) $(LIB)
 
 $(BIN)/corral-load: $(LOAD_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
-	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(ZLIB_LIBS) $(ZSTD_LIBS) $(LIBS)
 
 $(BIN)/corral-sim: $(SIM_OBJECTS) $(LIB)
 	@mkdir -p $(@D)

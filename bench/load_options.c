@@ -37,6 +37,9 @@ enum option_id {
     OPT_COUNT_ITEMS,
     OPT_AWAIT_EMPTY,
     OPT_AWAIT_FROM,
+    OPT_FORMAT,
+    OPT_COLUMNS,
+    OPT_SIZES_FROM,
     OPT_HELP
 };
 
@@ -77,6 +80,11 @@ static const struct option_row {
     {OPT_AWAIT_EMPTY, "await-empty", "SECONDS",
      "only wait, at most so long, until it holds none; reports time and CPU"},
     {OPT_AWAIT_FROM, "await-from", "TIME", "with --await-empty: count from this Unix time on"},
+    {OPT_FORMAT, "format", "NAME", "replay: keys csv tr lis twitter oracle (detected)"},
+    {OPT_COLUMNS, "columns", "LIST", "replay: what a table's columns are, as in time,key,-,size"},
+    {OPT_SIZES_FROM, "sizes-from", "FILE",
+     "replay: where a trace has no sizes, those of a random row of this Markdown table (key size, value "
+     "size)"},
     {OPT_HELP, "help", NULL, "this text"},
 };
 
@@ -96,7 +104,13 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void usage_error(const ch
 
 static _Noreturn void print_help(void)
 {
-    puts("corral-load [--name value]... - loads a cache server and reports what a request cost it\n");
+    puts(
+        "corral-load [--name value]... - loads a cache server and reports what a request cost it\n"
+        "corral-load replay TRACE... [--name value]... - plays traces as a cache-aside client, over one\n"
+        "    connection, and reports the hit ratio. Of the options those of the server count, and pipeline,\n"
+        "    requests, key-size, value-size, pin, pid (reports RSS), json, and the last three. A pipeline of "
+        "1\n"
+        "    keeps exactly to the trace's order. Traces are what corral-sim reads; - is stdin\n");
     for (int i = 0; i < ROW_COUNT; i++) {
         char left[40];
 
@@ -207,8 +221,27 @@ static void take_option(struct load_options *o, enum option_id id, const char *n
         o->await_seconds = to_real(name, value, 3600);
         return;
     case OPT_AWAIT_FROM: o->await_from = to_real(name, value, 1e11); return;
+    case OPT_FORMAT:
+        if (!read_format(value, &o->trace_options.format))
+            exit(2);
+        return;
+    case OPT_COLUMNS:
+        if (!read_columns(value, &o->trace_options))
+            exit(2);
+        return;
+    case OPT_SIZES_FROM: o->sizes_from = value; return;
     case OPT_HELP: print_help();
     }
+}
+
+static void check_replay(const struct load_options *o)
+{
+    if (o->trace_count == 0)
+        usage_error("replay wants a trace");
+    if (o->protocol == LOAD_META)
+        usage_error("replay speaks resp and memcache");
+    if (o->key_size < LOAD_REPLAY_KEY_SIZE_MIN)
+        usage_error("replay's keys have at least %d bytes", LOAD_REPLAY_KEY_SIZE_MIN);
 }
 
 /* What each option allows by itself, but not together. */
@@ -216,6 +249,12 @@ static void check_together(struct load_options *o)
 {
     uint64_t batch;
 
+    if (o->server.port == NULL)
+        o->server.port = o->protocol == LOAD_RESP ? "6379" : "11211";
+    if (o->deed == DEED_REPLAY) {
+        check_replay(o);
+        return;
+    }
     if (!load_data_key_fits(o->keys, o->key_size))
         usage_error("%u different keys do not fit in --key-size %u", o->keys, o->key_size);
     if (o->connections < o->threads)
@@ -227,8 +266,6 @@ static void check_together(struct load_options *o)
         usage_error("--pipeline times --multiget times the sizes is over 1 GiB on one connection");
     if (o->rate > 0 && o->seconds <= 0 && o->requests == 0)
         usage_error("--rate needs --seconds or --requests");
-    if (o->server.port == NULL)
-        o->server.port = o->protocol == LOAD_RESP ? "6379" : "11211";
     if (o->seconds < 0)
         o->seconds = o->requests > 0 ? 0 : 5;
 }
@@ -267,7 +304,12 @@ void load_options_read(struct load_options *o, int argc, char **argv)
             usage_error("no such option: %s", argv[optind - 1]);
         take_option(o, (enum option_id)id, names[at].name, optarg);
     }
-    if (optind < argc)
+    if (optind < argc && strcmp(argv[optind], "replay") == 0) {
+        o->deed = DEED_REPLAY;
+        o->traces = argv + optind + 1;
+        o->trace_count = (unsigned)(argc - optind - 1);
+    } else if (optind < argc) {
         usage_error("what is '%s'?", argv[optind]);
+    }
     check_together(o);
 }
