@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps run test lint asan tsan fuzz bench install clean help
+.PHONY: all deps run test lint asan tsan fuzz bench bench-eviction lab install clean help
 
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
              zlib1g-dev libzstd-dev
@@ -20,8 +20,8 @@ DEPS_CLIENTS = python3-redis python3-pymemcache python3-pylibmc python3-django p
 DEPS_TOOLS = clang clang-format clang-tidy cppcheck libclang-rt-14-dev
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
-	    awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
+	    awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@echo "  Variables: VARIANT=release|debug|asan|tsan  ONLY=part-of-a-test's-name"
 	@echo "             PORT=6379 MEMCACHE_PORT=11211 ARGS='--name value' (run)  FUZZ_SECONDS=20  V=1"
 
@@ -188,6 +188,11 @@ $(BIN)/corral-sim: $(SIM_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(ZLIB_LIBS) $(ZSTD_LIBS) $(LIBS)
 
+# Goes into other people's programs, so it brings nothing along.
+$(OBJ)/fast_clock.so: bench/fast_clock.c config.mk
+	@mkdir -p $(@D)
+	$(call SAY,link)$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARNINGS) -shared -fPIC -o $@ $<
+
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CMOCKA_CFLAGS)
 $(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(LIB)
 	@mkdir -p $(@D)
@@ -271,6 +276,16 @@ fuzz-each: $(FUZZ_TARGETS)
 
 bench: all ## compare with redis-server and memcached, and write bench/RESULTS.md
 	@bench/run
+
+bench-eviction: all $(OBJ)/fast_clock.so ## hit ratios at equal RSS on traces, into bench/RESULTS-EVICTION.md
+	@BENCH_FAST_CLOCK=$(OBJ)/fast_clock.so bench/eviction.sh $(TRACES)
+
+# Replays a trace through every policy; the report is one page for a browser.
+lab: $(BIN)/corral-sim ## what would each policy miss? make lab TRACE=path [LAB_ARGS='--sizes curve']
+	@if [ -z "$(TRACE)" ]; then echo "make lab TRACE=path-of-a-trace; docs/SIMULATOR.md says of what kinds" >&2; exit 1; fi
+	@$(BIN)/corral-sim "$(TRACE)" --out $(OBJ)/lab $(LAB_ARGS)
+	@echo "The report: file://$(CURDIR)/$(OBJ)/lab/report.html"
+	@[ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] || ! command -v xdg-open >/dev/null || xdg-open $(OBJ)/lab/report.html
 
 # ---- lint -------------------------------------------------------------
 
