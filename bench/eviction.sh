@@ -6,13 +6,13 @@
 #
 #   BENCH_TRACES     folder of the traces                     (../shared/traces)
 #   BENCH_POLICIES   Corral's policies; the first is the default
-#   BENCH_PIPELINE   requests in one round                    (16)
+#   BENCH_PIPELINE   requests in one round                    (64)
 #   BENCH_OUT        file the report goes to as well          (bench/RESULTS-EVICTION.md for a full run)
 #   BENCH_CORRALD    the server to measure                    (bin/corrald)
 #
 # Rules: (1) every run is a fresh server, a cold cache, the whole trace; (2) the
 # server's limit is moved until its RSS at the end of the trace is the target's,
-# give or take 1.5 %, in at most four runs of which the nearest counts; (3) keys and
+# give or take 1.5 %, in at most three runs of which the nearest counts; (3) keys and
 # values have the trace's sizes, else those of a published table, the same for all;
 # (4) only processes started here are ended, and nothing waits without a bound.
 set -u
@@ -23,10 +23,10 @@ cd "$(dirname "$0")/.." || exit 1
 CHOSEN=$*
 DATA=${BENCH_TRACES:-../shared/traces}
 POLICIES=${BENCH_POLICIES:-s3fifo lru arc wtinylfu gdsf}
-PIPELINE=${BENCH_PIPELINE:-16}
+PIPELINE=${BENCH_PIPELINE:-64}
 CORRALD=${BENCH_CORRALD:-bin/corrald}
 LOAD=${BENCH_LOAD:-bin/corral-load}
-TRIES=4
+TRIES=3
 SIZES=$DATA/fixtures/twitter_cluster_stats_2020Mar.md
 
 # name, file, RSS in MiB, requests if not all, sizes: the trace's own; those of one

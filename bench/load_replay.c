@@ -1,15 +1,16 @@
 /* load_replay.c - one connection, in the order of the trace.
  *
- *   trace -> round: [fills of the last round's misses][gets, sets, deletes]
+ *   trace -> round: [fills of the last round's misses][gets, or one set or delete]
  *                     -> server -> one reply each -> hits, misses -> the next fills
  *
- * Rules: (1) a round has at most --pipeline requests and never a key twice, so a
- * get always comes after the fill that an earlier miss of its key led to; with a
- * pipeline of 1 it is exactly the trace's order; (2) a key is the hash that the
- * trace's reader made of it, in hexadecimal, filled up to its size; its value
- * begins with the same digits, which every hit is checked for; (3) a value keeps
- * the size it was stored with until it is stored again; (4) times to live are
- * not sent: a replay takes seconds, and what they meant took days. */
+ * Rules: (1) a round has at most --pipeline requests of the trace; with one it is
+ * exactly the trace's order; (2) a get comes after the fill that an earlier miss of
+ * its key led to: where a round asks twice for a key that is missing, the later
+ * get does not count and is sent again in the next round, behind the fill; (3) a
+ * key is the hash that the trace's reader made of it, in hexadecimal, filled up to
+ * its size; its value begins with the same digits, which every hit is checked for;
+ * (4) a value keeps the size it was stored with until it is stored again; (5) times
+ * to live are not sent: a replay takes seconds, and what they meant took days. */
 #include "bench/load_replay.h"
 
 #include "bench/load_sizes.h"
@@ -61,10 +62,10 @@ struct replayer {
 
     struct asked *asked; /* of this round, 2 * pipeline at most */
     uint32_t asked_count, answered;
-    struct asked *fills; /* of the last round's misses */
-    uint32_t fill_count;
-    uint64_t *seen; /* keys of this round: an open table, 0 is free */
-    uint32_t seen_mask;
+    struct asked *fills, *again; /* of the last round's misses: what to store and what to ask then */
+    uint32_t fill_count, again_count;
+    uint64_t *missing; /* keys that this round missed: an open table, 0 is free */
+    uint32_t missing_mask;
     struct output out;
 
     char input[INPUT_BYTES];
@@ -223,8 +224,27 @@ static void take_hit(struct replayer *r, const struct asked *a)
         memcmp(digits, r->head, r->value_size < DIGITS ? (size_t)r->value_size : DIGITS) != 0;
 }
 
+/* False when the key has been missed in this round already. */
+static bool note_missing(struct replayer *r, uint64_t key)
+{
+    uint64_t mark = key != 0 ? key : 1;
+    uint32_t i = (uint32_t)mark & r->missing_mask;
+
+    while (r->missing[i] != 0) {
+        if (r->missing[i] == mark)
+            return false;
+        i = (i + 1) & r->missing_mask;
+    }
+    r->missing[i] = mark;
+    return true;
+}
+
 static void take_miss(struct replayer *r, const struct asked *a)
 {
+    if (!note_missing(r, a->key)) {
+        r->again[r->again_count++] = *a;
+        return;
+    }
     r->counts.miss_bytes += a->value_size;
     r->fills[r->fill_count++] = (struct asked){SET, a->key, a->value_size};
 }
@@ -415,31 +435,19 @@ static bool exchange(struct replayer *r)
     return true;
 }
 
-/* False when the key is in this round already. */
-static bool note_key(struct replayer *r, uint64_t key)
-{
-    uint64_t mark = key != 0 ? key : 1;
-    uint32_t i = (uint32_t)mark & r->seen_mask;
-
-    while (r->seen[i] != 0) {
-        if (r->seen[i] == mark)
-            return false;
-        i = (i + 1) & r->seen_mask;
-    }
-    r->seen[i] = mark;
-    return true;
-}
-
 static bool begin_round(struct replayer *r)
 {
-    uint32_t fills = r->fill_count;
+    uint32_t fills = r->fill_count, again = r->again_count;
 
     r->out.len = 0;
-    r->asked_count = r->answered = r->fill_count = 0;
-    memset(r->seen, 0, ((size_t)r->seen_mask + 1) * sizeof r->seen[0]);
+    r->asked_count = r->answered = r->fill_count = r->again_count = 0;
+    memset(r->missing, 0, ((size_t)r->missing_mask + 1) * sizeof r->missing[0]);
     r->counts.fills += fills;
     for (uint32_t i = 0; i < fills; i++)
         if (!ask(r, r->fills[i]))
+            return false;
+    for (uint32_t i = 0; i < again; i++)
+        if (!ask(r, r->again[i]))
             return false;
     return true;
 }
@@ -476,22 +484,29 @@ static bool is_over(const struct replayer *r)
     return r->options->requests > 0 && r->counts.requests == r->options->requests;
 }
 
-/* The request that did not fit in a round opens the next one. */
+/* Sets and deletes go alone, so that no get of the same round can be behind or
+ * before them by accident. */
 static bool play_trace(struct replayer *r, struct reader *trace)
 {
     struct request q;
     bool more = reader_next(trace, &q);
 
     while ((more && !is_over(r)) || r->fill_count > 0) {
+        uint32_t n = r->again_count;
+
         if (!begin_round(r))
             return false;
-        for (uint32_t n = 0; more && !is_over(r) && n < r->options->pipeline && r->out.len < ROUND_BYTES;
-             n++) {
-            if (!note_key(r, q.key))
+        while (more && !is_over(r) && n < r->options->pipeline && r->out.len < ROUND_BYTES) {
+            bool alone = q.op != REQUEST_READ;
+
+            if (alone && n > 0)
                 break;
             if (!ask_what_the_trace_does(r, &q))
                 return false;
             more = reader_next(trace, &q);
+            if (alone)
+                break;
+            n++;
         }
         if (!exchange(r))
             return false;
@@ -577,11 +592,12 @@ static bool prepare(struct replayer *r)
         return false;
     while (slots < 4 * o->pipeline)
         slots *= 2;
-    r->seen_mask = slots - 1;
-    r->seen = calloc(slots, sizeof r->seen[0]);
+    r->missing_mask = slots - 1;
+    r->missing = calloc(slots, sizeof r->missing[0]);
     r->asked = calloc(2 * (size_t)o->pipeline, sizeof r->asked[0]);
     r->fills = calloc(o->pipeline, sizeof r->fills[0]);
-    if (r->seen == NULL || r->asked == NULL || r->fills == NULL)
+    r->again = calloc(o->pipeline, sizeof r->again[0]);
+    if (r->missing == NULL || r->asked == NULL || r->fills == NULL || r->again == NULL)
         return fail(r, "not enough memory");
     r->fd = net_connect(&o->server, r->why, r->why_size);
     r->start_ns = clock_ticks_ns();
@@ -621,9 +637,10 @@ bool replay_run(const struct load_options *o, char *why, size_t why_size)
     if (r->fd >= 0)
         close(r->fd);
     size_table_free(&r->sizes);
-    free(r->seen);
+    free(r->missing);
     free(r->asked);
     free(r->fills);
+    free(r->again);
     free(r->out.data);
     free(r);
     return ok;
