@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps run test lint asan tsan fuzz bench bench-herd placement install clean help
+.PHONY: all deps run test lint asan tsan fuzz bench bench-herd bench-eviction placement lab install clean help
 
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
              zlib1g-dev libzstd-dev
@@ -21,7 +21,7 @@ DEPS_TOOLS = clang clang-format clang-tidy cppcheck libclang-rt-14-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
-	    awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	    awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@echo "  Variables: VARIANT=release|debug|asan|tsan  ONLY=part-of-a-test's-name"
 	@echo "             PORT=6379 MEMCACHE_PORT=11211 ARGS='--name value' (run)  FUZZ_SECONDS=20  V=1"
 
@@ -141,8 +141,8 @@ LIB          := $(OBJ)/libcorral.a
 
 NODE_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/main.c))
 TOOL_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/tool/*.c))
-LOAD_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/load*.c))
-SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/replay.c))
+LOAD_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/load*.c bench/trace*.c))
+SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/trace*.c bench/replay.c))
 PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)/corral) \
                 $(if $(LOAD_OBJECTS),$(BIN)/corral-load) $(if $(SIM_OBJECTS),$(BIN)/corral-sim)
 
@@ -182,11 +182,16 @@ $(BIN)/corral: $(TOOL_OBJECTS) $(LIB)
 
 $(BIN)/corral-load: $(LOAD_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
-	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(ZLIB_LIBS) $(ZSTD_LIBS) $(LIBS)
 
 $(BIN)/corral-sim: $(SIM_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(ZLIB_LIBS) $(ZSTD_LIBS) $(LIBS)
+
+# Goes into other people's programs, so it brings nothing along.
+$(OBJ)/fast_clock.so: bench/fast_clock.c config.mk
+	@mkdir -p $(@D)
+	$(call SAY,link)$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARNINGS) -shared -fPIC -o $@ $<
 
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CMOCKA_CFLAGS)
 $(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(LIB)
@@ -277,6 +282,16 @@ bench-herd: all ## the same for many clients that miss one key, writes bench/RES
 
 placement: $(OBJ)/tests/cluster/test_placement_figures ## measure how even the placement of keys is, for 3 to 1000 nodes
 	@PLACEMENT_NODES=1000 $<
+
+bench-eviction: all $(OBJ)/fast_clock.so ## hit ratios at equal RSS on traces, into bench/RESULTS-EVICTION.md
+	@BENCH_FAST_CLOCK=$(OBJ)/fast_clock.so bench/eviction.sh $(TRACES)
+
+# Replays a trace through every policy; the report is one page for a browser.
+lab: $(BIN)/corral-sim ## what would each policy miss? make lab TRACE=path [LAB_ARGS='--sizes curve']
+	@if [ -z "$(TRACE)" ]; then echo "make lab TRACE=path-of-a-trace; docs/SIMULATOR.md says of what kinds" >&2; exit 1; fi
+	@$(BIN)/corral-sim "$(TRACE)" --out $(OBJ)/lab $(LAB_ARGS)
+	@echo "The report: file://$(CURDIR)/$(OBJ)/lab/report.html"
+	@[ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] || ! command -v xdg-open >/dev/null || xdg-open $(OBJ)/lab/report.html
 
 # ---- lint -------------------------------------------------------------
 

@@ -65,7 +65,7 @@ double arg_real(const char *name, const char *text, double max)
     return number;
 }
 
-void args_read(const struct arg_table *table, int argc, char **argv, arg_taker *take, void *into)
+int args_read(const struct arg_table *table, int argc, char **argv, arg_taker *take, void *into)
 {
     struct option names[ROWS_MAX + 1] = {0};
     int id;
@@ -84,6 +84,11 @@ void args_read(const struct arg_table *table, int argc, char **argv, arg_taker *
             arg_error("no such option: %s", argv[optind - 1]);
         take(into, id, names[at].name, optarg);
     }
-    if (optind < argc)
-        arg_error("what is '%s'?", argv[optind]);
+    return optind;
+}
+
+void args_no_more(int argc, char **argv, int from)
+{
+    if (from < argc)
+        arg_error("what is '%s'?", argv[from]);
 }

@@ -20,8 +20,11 @@ struct arg_table {
 /* Called for every option found, in order; `value` is NULL for a switch. */
 typedef void arg_taker(void *into, int id, const char *name, const char *value);
 
-/* Prints a sentence and exits with 2 when the command line does not fit the table. */
-void args_read(const struct arg_table *table, int argc, char **argv, arg_taker *take, void *into);
+/* Prints a sentence and exits with 2 when the command line does not fit the
+ * table. Returns where in argv the words begin that are no options; they are moved to its end. */
+int args_read(const struct arg_table *table, int argc, char **argv, arg_taker *take, void *into);
+/* For a program that takes options only: the same if there are such words. */
+void args_no_more(int argc, char **argv, int from);
 void args_print_help(const struct arg_table *table, const char *purpose);
 
 /* The rest exit with 2 and a sentence as well. */

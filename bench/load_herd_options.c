@@ -220,6 +220,6 @@ void herd_options_read(struct herd_options *o, int argc, char **argv)
         .seed = 1,
         .pin = -1,
     };
-    args_read(&TABLE, argc, argv, take_option, o);
+    args_no_more(argc, argv, args_read(&TABLE, argc, argv, take_option, o));
     check_together(o);
 }

@@ -35,6 +35,9 @@ enum option_id {
     OPT_COUNT_ITEMS,
     OPT_AWAIT_EMPTY,
     OPT_AWAIT_FROM,
+    OPT_FORMAT,
+    OPT_COLUMNS,
+    OPT_SIZES_FROM,
     OPT_HELP
 };
 
@@ -70,6 +73,11 @@ static const struct arg_row ROWS[] = {
     {OPT_AWAIT_EMPTY, "await-empty", "SECONDS",
      "only wait, at most so long, until it holds none; reports time and CPU"},
     {OPT_AWAIT_FROM, "await-from", "TIME", "with --await-empty: count from this Unix time on"},
+    {OPT_FORMAT, "format", "NAME", "replay: keys csv tr lis twitter oracle (detected)"},
+    {OPT_COLUMNS, "columns", "LIST", "replay: what a table's columns are, as in time,key,-,size"},
+    {OPT_SIZES_FROM, "sizes-from", "FILE",
+     "replay: where a trace has no sizes, those of a random row of this Markdown table (key size, value "
+     "size)"},
     {OPT_HELP, "help", NULL, "this text"},
 };
 
@@ -78,7 +86,14 @@ static const struct arg_table TABLE = {"corral-load", ROWS, sizeof ROWS / sizeof
 static _Noreturn void print_help(void)
 {
     args_print_help(&TABLE, "loads a cache server and reports what a request cost it");
-    puts("\ncorral-load herd --help: many clients that miss the same keys, and what reaches their origin");
+    puts(
+        "\n"
+        "corral-load replay TRACE... [--name value]... - plays traces as a cache-aside client, over one\n"
+        "    connection, and reports the hit ratio. Of the options those of the server count, and pipeline,\n"
+        "    requests, key-size, value-size, pin, pid (reports RSS), json, and the last three. A pipeline of "
+        "1\n"
+        "    keeps exactly to the trace's order. Traces are what corral-sim reads; - is stdin\n"
+        "corral-load herd --help: many clients that miss the same keys, and what reaches their origin");
     exit(0);
 }
 
@@ -155,8 +170,27 @@ static void take_option(void *into, int id, const char *name, const char *value)
         o->await_seconds = arg_real(name, value, 3600);
         return;
     case OPT_AWAIT_FROM: o->await_from = arg_real(name, value, 1e11); return;
+    case OPT_FORMAT:
+        if (!read_format(value, &o->trace_options.format))
+            exit(2);
+        return;
+    case OPT_COLUMNS:
+        if (!read_columns(value, &o->trace_options))
+            exit(2);
+        return;
+    case OPT_SIZES_FROM: o->sizes_from = value; return;
     case OPT_HELP: print_help();
     }
+}
+
+static void check_replay(const struct load_options *o)
+{
+    if (o->trace_count == 0)
+        arg_error("replay wants a trace");
+    if (o->protocol == LOAD_META)
+        arg_error("replay speaks resp and memcache");
+    if (o->key_size < LOAD_REPLAY_KEY_SIZE_MIN)
+        arg_error("replay's keys have at least %d bytes", LOAD_REPLAY_KEY_SIZE_MIN);
 }
 
 /* What each option allows by itself, but not together. */
@@ -164,6 +198,12 @@ static void check_together(struct load_options *o)
 {
     uint64_t batch;
 
+    if (o->server.port == NULL)
+        o->server.port = o->protocol == LOAD_RESP ? "6379" : "11211";
+    if (o->deed == DEED_REPLAY) {
+        check_replay(o);
+        return;
+    }
     if (!load_data_key_fits(o->keys, o->key_size))
         arg_error("%u different keys do not fit in --key-size %u", o->keys, o->key_size);
     if (o->connections < o->threads)
@@ -175,14 +215,14 @@ static void check_together(struct load_options *o)
         arg_error("--pipeline times --multiget times the sizes is over 1 GiB on one connection");
     if (o->rate > 0 && o->seconds <= 0 && o->requests == 0)
         arg_error("--rate needs --seconds or --requests");
-    if (o->server.port == NULL)
-        o->server.port = o->protocol == LOAD_RESP ? "6379" : "11211";
     if (o->seconds < 0)
         o->seconds = o->requests > 0 ? 0 : 5;
 }
 
 void load_options_read(struct load_options *o, int argc, char **argv)
 {
+    int at;
+
     *o = (struct load_options){
         .server = {.host = "127.0.0.1"},
         .connections = 50,
@@ -201,6 +241,13 @@ void load_options_read(struct load_options *o, int argc, char **argv)
         .seed = 1,
         .pin = -1,
     };
-    args_read(&TABLE, argc, argv, take_option, o);
+    at = args_read(&TABLE, argc, argv, take_option, o);
+    if (at < argc && strcmp(argv[at], "replay") == 0) {
+        o->deed = DEED_REPLAY;
+        o->traces = argv + at + 1;
+        o->trace_count = (unsigned)(argc - at - 1);
+    } else {
+        args_no_more(argc, argv, at);
+    }
     check_together(o);
 }

@@ -6,6 +6,7 @@
 #include "bench/load_pick.h"
 #include "bench/load_reply.h"
 #include "bench/load_request.h"
+#include "bench/trace_read.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,8 +15,11 @@
 enum load_deed {
     DEED_DRIVE,       /* load the server */
     DEED_COUNT_ITEMS, /* print how many items it holds */
-    DEED_AWAIT_EMPTY  /* measure how long it takes to hold none */
+    DEED_AWAIT_EMPTY, /* measure how long it takes to hold none */
+    DEED_REPLAY       /* play traces */
 };
+
+enum { LOAD_REPLAY_KEY_SIZE_MIN = 16 }; /* a replayed key is a hash in hexadecimal */
 
 struct load_options {
     enum load_deed deed;
@@ -46,6 +50,11 @@ struct load_options {
     bool verify;
     double await_seconds;
     double await_from; /* Unix time at which waiting starts; 0 = now */
+    /* DEED_REPLAY */
+    char *const *traces;
+    unsigned trace_count;
+    struct read_options trace_options;
+    const char *sizes_from; /* a file, or NULL */
 };
 
 /* On a mistake prints a sentence and exits with 2; on --help exits with 0. */

@@ -8,7 +8,7 @@
 #ifndef CORRAL_BENCH_SIM_TRACE_H
 #define CORRAL_BENCH_SIM_TRACE_H
 
-#include "bench/sim_read.h"
+#include "bench/trace_read.h"
 
 struct sim_trace {
     uint64_t requests; /* rows */

@@ -1,4 +1,4 @@
-/* sim_read.c - rows into requests.
+/* trace_read.c - rows into requests.
  *
  *   keys     KEY                                   one a line
  *   csv      columns as named, separated by commas, tabs or semicolons
@@ -11,9 +11,10 @@
  * 2^65 is taken for one; (2) a row that is not as promised ends the reading
  * with its line and column; (3) lines that are empty or begin with # are
  * passed over. */
-#include "bench/sim_read.h"
+#include "bench/trace_read.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,15 +68,15 @@ bool read_columns(const char *text, struct read_options *o)
 
         if (o->column_count == COLUMNS_MAX || !find_column(at, len, &o->columns[o->column_count])) {
             fprintf(stderr,
-                    "corral-sim: --columns: '%.*s' is no column; they are time key size key_size op ttl "
+                    "%s: --columns: '%.*s' is no column; they are time key size key_size op ttl "
                     "count, and - for others\n",
-                    (int)len, at);
+                    program_invocation_short_name, (int)len, at);
             return false;
         }
         has_key |= o->columns[o->column_count++] == COLUMN_KEY;
     }
     if (!has_key)
-        fprintf(stderr, "corral-sim: --columns must name the key\n");
+        fprintf(stderr, "%s: --columns must name the key\n", program_invocation_short_name);
     return has_key;
 }
 
@@ -86,14 +87,15 @@ bool read_format(const char *name, enum format *format)
             *format = (enum format)i;
             return true;
         }
-    fprintf(stderr, "corral-sim: there is no format '%s'; they are keys csv tr lis twitter oracle\n", name);
+    fprintf(stderr, "%s: there is no format '%s'; they are keys csv tr lis twitter oracle\n",
+            program_invocation_short_name, name);
     return false;
 }
 
 static bool complain(struct reader *r, unsigned column, const char *what)
 {
-    fprintf(stderr, "corral-sim: %s:%llu: column %u: %s\n", r->path, (unsigned long long)r->line, column,
-            what);
+    fprintf(stderr, "%s: %s:%llu: column %u: %s\n", program_invocation_short_name, r->path,
+            (unsigned long long)r->line, column, what);
     r->failed = true;
     return false;
 }
@@ -409,9 +411,9 @@ static bool detect_table(struct reader *r, const struct field *fields, unsigned 
         return true;
     }
     fprintf(stderr,
-            "corral-sim: %s: a table whose first line does not name its columns: say which is which, as in "
+            "%s: %s: a table whose first line does not name its columns: say which is which, as in "
             "--columns time,key,-,size\n",
-            r->path);
+            program_invocation_short_name, r->path);
     return false;
 }
 
@@ -436,7 +438,7 @@ static bool detect(struct reader *r)
 
     if (len == 0) {
         if (!input_failed(r->in))
-            fprintf(stderr, "corral-sim: %s: is empty\n", r->path);
+            fprintf(stderr, "%s: %s: is empty\n", program_invocation_short_name, r->path);
         return false;
     }
     if (r->format == FORMAT_ORACLE ||

@@ -1,8 +1,8 @@
-/* sim_read.h - the requests of a trace, whatever its format. */
-#ifndef CORRAL_BENCH_SIM_READ_H
-#define CORRAL_BENCH_SIM_READ_H
+/* trace_read.h - the requests of a trace, whatever its format. */
+#ifndef CORRAL_BENCH_TRACE_READ_H
+#define CORRAL_BENCH_TRACE_READ_H
 
-#include "bench/sim_input.h"
+#include "bench/trace_input.h"
 
 enum request_op { REQUEST_READ, REQUEST_WRITE, REQUEST_DELETE };
 

@@ -1,10 +1,10 @@
-/* sim_input.c - reads blocks, unpacks them into one buffer, hands out views.
+/* trace_input.c - reads blocks, unpacks them into one buffer, hands out views.
  *
  *   file -> raw (as stored) -> plain: | taken | at .. at+held | free |
  *
  * What it is is told by its first bytes, not by its name. Several gzip members
  * or zstd frames in a row are one stream, as their tools have it. */
-#include "bench/sim_input.h"
+#include "bench/trace_input.h"
 #include "config.h"
 
 #include <errno.h>
@@ -45,7 +45,7 @@ struct input {
 static void fail(struct input *in, const char *what)
 {
     if (!in->failed)
-        fprintf(stderr, "corral-sim: %s: %s\n", in->path, what);
+        fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, in->path, what);
     in->failed = in->ended = true;
 }
 
@@ -168,14 +168,16 @@ static bool start_unpacking(struct input *in)
         return false;
 #else
     if (in->packing == GZIP)
-        fail(in, "is packed with gzip, and this build has no zlib: gzip -dc FILE | corral-sim -");
+        fail(in, "is packed with gzip, and this build has no zlib: take - as the trace, and gzip -dc before "
+                 "a pipe");
 #endif
 #ifdef CORRAL_ZSTD
     if (in->packing == ZSTD && (in->zstd = ZSTD_createDStream()) == NULL)
         return false;
 #else
     if (in->packing == ZSTD)
-        fail(in, "is packed with zstd, and this build has no libzstd: zstd -dc FILE | corral-sim -");
+        fail(in, "is packed with zstd, and this build has no libzstd: take - as the trace, and zstd -dc "
+                 "before a pipe");
 #endif
     return !in->failed;
 }

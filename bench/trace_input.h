@@ -1,6 +1,6 @@
-/* sim_input.h - the bytes of a trace: a file or stdin, plain, gzip or zstd. */
-#ifndef CORRAL_BENCH_SIM_INPUT_H
-#define CORRAL_BENCH_SIM_INPUT_H
+/* trace_input.h - the bytes of a trace: a file or stdin, plain, gzip or zstd. */
+#ifndef CORRAL_BENCH_TRACE_INPUT_H
+#define CORRAL_BENCH_TRACE_INPUT_H
 
 #include <stdbool.h>
 #include <stddef.h>
