@@ -179,7 +179,7 @@ static void listen_as_needed(struct conn *c)
     if (c->lingering || may_read(c))
         events |= LOOP_READ;
     /* Who has hung up is not waited for, and nothing is read that would tell. */
-    if (c->session.parked == PARK_WAITING)
+    if (c->session.parked != PARK_NOT)
         events |= LOOP_HANGUP;
     listen_to(c, events);
 }
