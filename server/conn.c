@@ -187,7 +187,7 @@ static void listen_as_needed(struct conn *c)
     if (c->lingering || may_read(c))
         events |= LOOP_READ;
     /* Who has hung up is not waited for, and nothing is read that would tell. */
-    if (c->session.parked == PARK_WAITING)
+    if (c->session.parked != PARK_NOT)
         events |= LOOP_HANGUP;
     listen_to(c, events);
 }
@@ -224,9 +224,10 @@ static size_t all_held(const struct conn *c, size_t *blobs)
     size_t replies = c->pending.failed ? 0 : c->pending.cap + c->pending.pins_cap * sizeof(struct out_pin);
     size_t request = c->big != NULL ? sizeof *c->big + c->big->capacity : 0;
     size_t transaction = transaction_holds(&c->session, blobs);
+    size_t reply = c->session.producer != NULL ? c->session.producer->held : 0;
 
-    *blobs += request;
-    return c->rest_len + request + replies + transaction;
+    *blobs += request + reply;
+    return c->rest_len + request + replies + reply + transaction;
 }
 
 size_t conn_holds(const struct conn *c)

@@ -63,6 +63,7 @@ struct producer {
     /* Appends some to x->out, in bounded time. False: that was the last. */
     bool (*more)(struct exec *x, struct producer *p);
     void (*free)(struct producer *p);
+    size_t held; /* bytes of blobs that it keeps for the reply */
 };
 
 struct session {

@@ -9,6 +9,7 @@
 
 #include "cluster/slot.h"
 #include "server/command/command.h"
+#include "server/command/walk.h"
 #include "server/server.h"
 
 static bool is_enabled(struct exec *x)
@@ -152,39 +153,55 @@ static void cluster_keyslot(struct exec *x, struct request *rq)
 }
 
 struct slot_walk {
-    struct exec *x;
+    struct walk walk;
     unsigned slot;
     bool list;
-    int64_t most, found;
+    int64_t most;
 };
 
-static void visit(void *arg, const struct scan_item *item)
+static void visit(struct walk *walk, const struct scan_item *item)
 {
-    struct slot_walk *walk = arg;
+    struct slot_walk *of = (struct slot_walk *)walk;
 
-    if (walk->found >= walk->most || item->db != walk->x->db || !state_shows(item->state) ||
-        slot_of_key(item->key) != walk->slot)
+    if (walk->count >= of->most || slot_of_key(item->key) != of->slot)
         return;
-    walk->found++;
-    if (walk->list)
-        reply_bulk(walk->x, item->key);
+    if (of->list)
+        walk_list(walk, item->key);
+    else
+        walk->count++;
+}
+
+static bool has_enough(const struct walk *walk)
+{
+    return walk->count >= ((const struct slot_walk *)walk)->most;
+}
+
+static void answer(struct exec *x, struct walk *walk)
+{
+    if (!((struct slot_walk *)walk)->list) {
+        reply_integer(x, walk->count);
+        return;
+    }
+    reply_array(x, (size_t)walk->count);
+    walk_reply_listed(x, walk);
 }
 
 /* Nothing remembers which keys a slot has: all keys are gone through, as by KEYS. */
-static void walk_slot(struct slot_walk *walk)
+static void walk_slot(struct exec *x, int64_t slot, bool list, int64_t most)
 {
-    enum { BUCKETS_A_STEP = 1024 };
-    const struct exec *x = walk->x;
-    uint64_t cursor = 0;
+    static const struct walk_kind kind = {.visit = visit, .has_enough = has_enough, .answer = answer};
+    struct slot_walk *of = walk_new(x, sizeof *of, &kind);
 
-    do
-        cursor = store_scan(x->store, cursor, BUCKETS_A_STEP, x->now, visit, walk);
-    while (cursor != 0 && walk->found < walk->most && !x->out->failed);
+    if (of == NULL)
+        return;
+    of->slot = (unsigned)slot;
+    of->list = list;
+    of->most = most;
+    walk_run(x, &of->walk);
 }
 
 static void cluster_countkeysinslot(struct exec *x, struct request *rq)
 {
-    struct slot_walk walk = {.x = x, .most = INT64_MAX};
     int64_t slot;
 
     if (!slice_to_i64(rq->argv[2], &slot)) {
@@ -192,27 +209,20 @@ static void cluster_countkeysinslot(struct exec *x, struct request *rq)
     } else if (slot < 0 || slot >= SLOTS) {
         reply_error(x, "ERR Invalid slot");
     } else {
-        walk.slot = (unsigned)slot;
-        walk_slot(&walk);
-        reply_integer(x, walk.found);
+        walk_slot(x, slot, false, INT64_MAX);
     }
 }
 
 static void cluster_getkeysinslot(struct exec *x, struct request *rq)
 {
-    struct slot_walk walk = {.x = x, .list = true};
-    int64_t slot;
-    size_t mark;
+    int64_t slot, most;
 
-    if (!slice_to_i64(rq->argv[2], &slot) || !slice_to_i64(rq->argv[3], &walk.most)) {
+    if (!slice_to_i64(rq->argv[2], &slot) || !slice_to_i64(rq->argv[3], &most)) {
         reply_not_integer(x);
-    } else if (slot < 0 || slot >= SLOTS || walk.most < 0) {
+    } else if (slot < 0 || slot >= SLOTS || most < 0) {
         reply_error(x, "ERR Invalid slot or number of keys");
     } else {
-        walk.slot = (unsigned)slot;
-        mark = reply_array_open(x);
-        walk_slot(&walk);
-        reply_array_close(x, mark, (size_t)walk.found);
+        walk_slot(x, slot, true, most);
     }
 }
 

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "protocol/resp.h"
 #include "server/command/command.h"
 #include "server/command/arguments.h"
+#include "server/command/walk.h"
 #include "server/glob.h"
 
 /* ---- there or not ---- */
@@ -225,105 +227,107 @@ void cmd_pexpiretime(struct exec *x, struct request *rq)
     reply_moment(x, rq, (struct moment_form){.in_seconds = false, .absolute = true});
 }
 
-/* ---- listing keys ---- */
-
-struct listing {
-    struct exec *x;
-    struct slice pattern;
-    bool any_name; /* the pattern is "*" or none was given */
-    bool no_type;  /* TYPE named something that no item here is */
-    size_t listed;
-};
-
-static void list_key(void *arg, const struct scan_item *item)
-{
-    struct listing *list = arg;
-
-    if (item->db != list->x->db || list->no_type || !state_shows(item->state) ||
-        (!list->any_name && !glob_matches(list->pattern, item->key)))
-        return;
-    reply_bulk(list->x, item->key);
-    list->listed++;
-}
+/* ---- KEYS ---- */
 
 static bool matches_everything(struct slice pattern)
 {
     return slice_equals(pattern, slice_of("*"));
 }
 
-/* Walks on from a cursor in steps, so that no shard is locked for longer than
- * one step takes, whatever COUNT a client asks for. A key may be listed twice if
- * the table grows meanwhile: the price of not holding up the other workers. */
-static uint64_t walk(struct listing *list, uint64_t cursor, size_t slots)
+struct key_walk {
+    struct walk walk;
+    bool any_name;
+    size_t pattern_len;
+    uint8_t pattern[];
+};
+
+static void list_key(struct walk *walk, const struct scan_item *item)
 {
-    enum { SLOTS_A_STEP = 1024 };
-    const struct exec *x = list->x;
+    struct key_walk *keys = (struct key_walk *)walk;
 
-    do {
-        size_t step = slots < SLOTS_A_STEP ? slots : SLOTS_A_STEP;
-
-        cursor = store_scan(x->store, cursor, step, x->now, list_key, list);
-        slots -= step;
-    } while (cursor != 0 && slots > 0 && !x->out->failed);
-    return cursor;
+    if (keys->any_name || glob_matches((struct slice){keys->pattern, keys->pattern_len}, item->key))
+        walk_list(walk, item->key);
 }
 
+static void answer_keys(struct exec *x, struct walk *walk)
+{
+    reply_array(x, (size_t)walk->count);
+    walk_reply_listed(x, walk);
+}
+
+/* A key may be listed twice if the table grows meanwhile: the price of not holding up the others. */
 void cmd_keys(struct exec *x, struct request *rq)
 {
-    struct listing list = {.x = x, .pattern = rq->argv[1], .any_name = matches_everything(rq->argv[1])};
-    size_t mark = reply_array_open(x);
+    static const struct walk_kind kind = {.visit = list_key, .answer = answer_keys};
+    struct slice pattern = rq->argv[1];
+    struct key_walk *keys;
 
-    walk(&list, 0, SIZE_MAX);
-    reply_array_close(x, mark, list.listed);
+    if (store_db_count(x->store, x->db).items == 0) {
+        reply_array(x, 0);
+        return;
+    }
+    if ((keys = walk_new(x, sizeof *keys + pattern.len, &kind)) == NULL)
+        return;
+    keys->any_name = matches_everything(pattern);
+    keys->pattern_len = pattern.len;
+    if (pattern.len > 0)
+        memcpy(keys->pattern, pattern.data, pattern.len);
+    walk_run(x, &keys->walk);
 }
 
 /* ---- RANDOMKEY ---- */
 
 struct draw {
-    const struct exec *x;
+    struct walk walk; /* lists the one drawn so far */
     uint64_t dice;
-    size_t seen;
-    struct out name; /* of the one drawn so far */
+    uint64_t seen;
 };
 
 /* Each of n keys stays with a chance of 1/n. */
-static void draw_key(void *arg, const struct scan_item *item)
+static void draw_key(struct walk *walk, const struct scan_item *item)
 {
-    struct draw *draw = arg;
+    struct draw *draw = (struct draw *)walk;
 
-    if (item->db != draw->x->db || !state_shows(item->state))
-        return;
     draw->dice = draw->dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     if ((draw->dice >> 33) % ++draw->seen != 0)
         return;
-    out_clear(&draw->name, SIZE_MAX);
-    out_append(&draw->name, item->key.data, item->key.len);
+    walk_forget(walk);
+    walk_list(walk, item->key);
+}
+
+static bool has_drawn(const struct walk *walk)
+{
+    return walk->count > 0;
+}
+
+static void answer_draw(struct exec *x, struct walk *walk)
+{
+    if (walk->count > 0)
+        walk_reply_listed(x, walk);
+    else
+        reply_null(x);
 }
 
 /* From a random place to the first bucket with a key of this database. Where
  * others hold nearly everything that can be far: as far as KEYS goes at worst. */
 void cmd_randomkey(struct exec *x, struct request *rq)
 {
-    struct draw draw = {.x = x, .dice = (uint64_t)clock_ticks_ns()};
-    uint64_t cursor;
+    static const struct walk_kind kind = {.visit = draw_key, .has_enough = has_drawn, .answer = answer_draw};
+    struct draw *draw;
 
     (void)rq;
-    draw.dice = draw.dice * UINT64_C(6364136223846793005) ^ (uintptr_t)x;
-    draw.dice ^= draw.dice >> 29;
-    cursor = store_scan_anywhere(x->store, draw.dice * UINT64_C(0x9e3779b97f4a7c15));
-    if (store_db_count(x->store, x->db).items > 0) {
-        do {
-            cursor = store_scan(x->store, cursor, 1, x->now, draw_key, &draw);
-        } while (cursor != 0 && draw.seen == 0);
-        while (draw.seen == 0 && (cursor = store_scan(x->store, cursor, 1, x->now, draw_key, &draw)) != 0)
-            ;
-    }
-    if (draw.seen > 0)
-        reply_bulk(x, (struct slice){draw.name.data, draw.name.len});
-    else
+    if (store_db_count(x->store, x->db).items == 0) {
         reply_null(x);
-    x->out->failed |= draw.name.failed;
-    out_free(&draw.name);
+        return;
+    }
+    if ((draw = walk_new(x, sizeof *draw, &kind)) == NULL)
+        return;
+    draw->dice = (uint64_t)clock_ticks_ns() * UINT64_C(6364136223846793005) ^ (uintptr_t)x;
+    draw->dice ^= draw->dice >> 29;
+    draw->walk.cursor = store_scan_anywhere(x->store, draw->dice * UINT64_C(0x9e3779b97f4a7c15));
+    draw->walk.again = 1;
+    draw->walk.step = 1;
+    walk_run(x, &draw->walk);
 }
 
 /* ---- SCAN ---- */
@@ -346,6 +350,15 @@ static bool read_cursor(struct slice word, uint64_t *cursor)
     *cursor = strtoul(text, &end, 10);
     return *end == '\0' && errno == 0;
 }
+
+struct listing {
+    const struct exec *x;
+    struct slice pattern;
+    bool any_name; /* the pattern is "*" or none was given */
+    bool no_type;  /* TYPE named something that no item here is */
+    struct out *keys;
+    size_t listed;
+};
 
 /* False: answered with what is wrong. */
 static bool read_scan_options(struct exec *x, const struct request *rq, struct listing *list, size_t *count)
@@ -379,26 +392,40 @@ static bool read_scan_options(struct exec *x, const struct request *rq, struct l
     return true;
 }
 
+static void list_scanned(void *arg, const struct scan_item *item)
+{
+    struct listing *list = arg;
+
+    if (item->db != list->x->db || list->no_type || !state_shows(item->state) ||
+        (!list->any_name && !glob_matches(list->pattern, item->key)))
+        return;
+    out_commit(list->keys, resp_put_bulk(out_room(list->keys, RESP_BULK_MAX(item->key.len)), item->key));
+    list->listed++;
+}
+
 /* The next cursor comes before the keys but is known only after them, so the
- * keys wait in a buffer of their own. */
+ * keys wait in a buffer of their own. However large a COUNT a client wishes, it
+ * gets about ten thousand keys at a time. */
 void cmd_scan(struct exec *x, struct request *rq)
 {
-    enum { COUNT_UNSAID = 10 };
+    enum { COUNT_UNSAID = 10, BUCKETS_MAX = 1024 };
     struct out keys = {.limit = x->out->limit};
-    struct exec aside = *x;
-    struct listing list = {.x = &aside, .any_name = true};
+    struct listing list = {.x = x, .any_name = true, .keys = &keys};
     size_t count = COUNT_UNSAID;
     uint8_t text[20];
     uint64_t cursor;
 
-    aside.out = &keys;
     if (!read_cursor(rq->argv[1], &cursor)) {
         reply_error(x, "ERR invalid cursor");
         return;
     }
     if (!read_scan_options(x, rq, &list, &count))
         return;
-    cursor = walk(&list, cursor, count);
+    if (store_db_count(x->store, x->db).items == 0)
+        cursor = 0;
+    else
+        cursor = store_scan(x->store, cursor, count < BUCKETS_MAX ? count : BUCKETS_MAX, x->now, list_scanned,
+                            &list);
 
     reply_array(x, 2);
     reply_bulk(x, (struct slice){text, u64_to_text(text, cursor)});

@@ -146,7 +146,7 @@ bool memcache_dump_begin(struct exec *x, enum dump_format format)
 
     if (dump == NULL)
         return false;
-    dump->producer = (struct producer){next_piece, end};
+    dump->producer = (struct producer){.more = next_piece, .free = end};
     dump->format = format;
     x->session->producer = &dump->producer;
     return true;

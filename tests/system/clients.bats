@@ -4,6 +4,68 @@
 setup() { load helper; }
 teardown() { stop_all; }
 
+# What connection 5 hears up to PONG, without the lengths of strings.
+replies_up_to_pong()
+{
+    local line
+
+    while IFS= read -r -t 20 line <&5 && [[ $line != +PONG* ]]; do
+        [[ $line == \$* ]] || printf '%s\n' "${line%$'\r'}"
+    done
+}
+
+@test "going through all keys makes nobody else wait, and the replies stay in order" {
+    start_node --maxmemory 512mb
+    load_with --keys 500000 --value-size 10 --preload --seconds 0 --pipeline 32 >/dev/null
+    cli -n 1 SET lonely 1
+    exec 5<>"/dev/tcp/127.0.0.1/$PORT" 6<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'KEYS nothing\r\nDBSIZE\r\nSELECT 1\r\nKEYS l*\r\nRANDOMKEY\r\nPING\r\n' >&5
+    printf 'PING\r\n' >&6
+    is $'+PONG\r' head -n 1 <&6
+    ! read -t 0 -u 5 # they are still under way
+    is $'*0\n:500000\n+OK\n*1\nlonely\nlonely' replies_up_to_pong
+    # All at once, where that has to be.
+    printf 'MULTI\r\nKEYS l*\r\nRANDOMKEY\r\nEXEC\r\nCLIENT REPLY OFF\r\nKEYS *\r\nCLIENT REPLY ON\r\nPING\r\n' >&5
+    is $'+OK\n+QUEUED\n+QUEUED\n*2\n*1\nlonely\nlonely\n+OK' replies_up_to_pong
+    is 500000 keys_listed
+    # Whoever hangs up in the middle takes the walk along.
+    for _ in 1 2 3 4 5; do
+        printf 'KEYS *\r\n' >&6
+        exec 6>&-
+        exec 6<>"/dev/tcp/127.0.0.1/$PORT"
+    done
+    exec 5>&- 6>&-
+    eventually is 1 info connected_clients
+    is "" cli -n 2 RANDOMKEY
+    is "" cli -n 2 KEYS '*'
+}
+
+keys_listed()
+{
+    cli KEYS '*' | sort -u | wc -l
+}
+
+@test "a list of keys longer than a reply may be costs its own connection only" {
+    start_node --client-output-buffer-limit 1mb
+    load_with --keys 100000 --value-size 10 --preload --seconds 0 --pipeline 32 >/dev/null
+    [[ $(cli KEYS '*' 2>&1) == *"closed the connection"* ]]
+    is 1 info client_output_limit_closed
+    is 100000 scanned
+}
+
+# SCAN gives no more at a time than is bearable for others, whatever is asked for.
+scanned()
+{
+    local cursor=0 part=$BATS_TEST_TMPDIR/part
+
+    while :; do
+        cli SCAN "$cursor" COUNT 100000000 >"$part"
+        cursor=$(head -n 1 "$part")
+        tail -n +2 "$part"
+        [ "$cursor" != 0 ] || break
+    done | sort -u | wc -l
+}
+
 @test "a pipeline of 10000 commands is answered completely and in order" {
     start_node
     seq 10000 | sed 's/.*/SET key:& value:&/' | cli --pipe >"$BATS_TEST_TMPDIR/pipe"

@@ -51,6 +51,20 @@ has_line()
     eventually has_line "$HEARD" '"get" "m"'
 }
 
+@test "who hangs up during a pause is let go, and what was asked is not done" {
+    start_node
+    is OK cli CLIENT PAUSE 60000 WRITE
+    exec 5<>"/dev/tcp/127.0.0.1/$PORT" 6<>"/dev/tcp/127.0.0.1/$MC_PORT"
+    printf 'SET gone 1\r\n' >&5
+    printf 'set gone 0 0 1\r\n1\r\n' >&6
+    eventually is 2 info blocked_clients
+    exec 5>&- 6>&-
+    eventually is 0 info blocked_clients
+    is 1 info connected_clients
+    is OK cli CLIENT UNPAUSE
+    is 0 cli EXISTS gone
+}
+
 @test "CLIENT PAUSE holds memcached's writes back, and only those" {
     start_node
     cli CLIENT PAUSE 60000 WRITE >/dev/null
