@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 .SUFFIXES:
 .PHONY: all deps run test lint asan tsan fuzz bench install clean help
 
-DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev libcurl4-openssl-dev \
+             uthash-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
              netcat-openbsd
 # The libraries behind tests/clients; those of npm install themselves. What a release lacks is skipped.
@@ -115,9 +116,10 @@ endif
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
            -Wold-style-definition -Wpointer-arith -Wundef -Wvla \
            -Wformat-security -Wno-format-zero-length $(WERROR)
-CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS)
+CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS) $(CURL_CFLAGS)
 CFLAGS   = -std=gnu11 $(ARCH_FLAGS) -pthread $(WARNINGS) $(FLAGS) $(USER_CFLAGS)
 LDFLAGS  = -pthread $(FLAGS) $(USER_LDFLAGS)
+ORIGIN_LIBS = $(HIREDIS_LIBS) $(CURL_LIBS)
 LIBS     = $(XXHASH_LIBS) $(JEMALLOC_LIBS) -lm
 
 # Sanitizers watch malloc, so they must be the ones who provide it.
@@ -172,7 +174,7 @@ $(LIB): $(LIB_OBJECTS)
 
 $(BIN)/corrald: $(NODE_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
-	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(ORIGIN_LIBS) $(LIBS)
 
 $(BIN)/corral: $(TOOL_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
@@ -185,7 +187,7 @@ $(BIN)/corral-load: $(LOAD_OBJECTS) $(LIB)
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CMOCKA_CFLAGS)
 $(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(LIB)
 	@mkdir -p $(@D)
-	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(HIREDIS_LIBS) $(LIBS)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ORIGIN_LIBS) $(LIBS)
 
 $(FUZZ_TARGETS): $(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)

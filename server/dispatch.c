@@ -18,6 +18,7 @@
 #include "server/log.h"
 #include "server/memory.h"
 #include "server/monitor.h"
+#include "server/origin/origins.h"
 #include "server/pause.h"
 #include "server/push.h"
 #include "server/server.h"
@@ -507,7 +508,10 @@ static void run_specially(struct exec *x, const struct command *command, struct 
         transaction_queue(x, command, rq);
         return;
     }
+    if ((modes & SERVER_ORIGINS) && !origins_ready(x, command, rq))
+        return;
     run_observed(x, command, rq, modes);
+    x->instead = false;
 }
 
 void dispatch_execute(struct exec *x, const struct command *command, struct request *rq)
@@ -669,7 +673,10 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         x->session->parked = PARK_PAUSED;
         return;
     }
+    if ((modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line))
+        return;
     run_memcache(x, e);
+    x->instead = false;
     if (modes & SERVER_MONITORED)
         monitor_feed(x, NULL, &line);
 }

@@ -6,6 +6,7 @@
 
 #include "protocol/resp.h"
 #include "server/check.h"
+#include "server/origin/origins.h"
 #include "server/server.h"
 #include "server/store/racy.h"
 
@@ -147,8 +148,15 @@ void reply_racy_bulk(struct exec *x, const uint8_t *value, size_t len)
     out_commit(x->out, p + 2);
 }
 
-static bool reply_missed(struct exec *x)
+static bool reply_missed(struct exec *x, const struct key *key)
 {
+    struct origin_gift gift;
+
+    if (__builtin_expect(x->instead, 0) && origins_instead(x, key, &gift)) {
+        reply_bulk_blob(x, gift.blob, gift.value);
+        counter_add(x->counters, keyspace_hits, 1);
+        return true;
+    }
     reply_null(x);
     counter_add(x->counters, keyspace_misses, 1);
     return false;
@@ -167,14 +175,14 @@ bool reply_value_of(struct exec *x, const struct key *key)
                 continue;
             if (__builtin_expect(!state_shows(peek.state), 0)) {
                 out_rollback(x->out, mark); /* stale or pending, and nobody asked for that */
-                return reply_missed(x);
+                return reply_missed(x, key);
             }
             counter_add(x->counters, keyspace_hits, 1);
             return true;
         case PEEK_BLOB:
             if (!state_shows(peek.state)) {
                 blob_unpin(&peek.blob);
-                return reply_missed(x);
+                return reply_missed(x, key);
             }
             reply_bulk_blob(x, peek.blob, (struct slice){peek.value, peek.len});
             counter_add(x->counters, keyspace_hits, 1);
@@ -182,7 +190,7 @@ bool reply_value_of(struct exec *x, const struct key *key)
         case PEEK_MISS:
             if (peek.expired)
                 counter_add(x->counters, expired_on_read, 1);
-            return reply_missed(x);
+            return reply_missed(x, key);
         }
     }
 }

@@ -24,6 +24,7 @@ struct monitors;
 struct memcache_auth;
 struct peers;
 struct herd;
+struct origins;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -87,6 +88,7 @@ struct server {
     struct changes *changes; /* who hears of changed keys; changes.h */
     struct watches *watches; /* keys under WATCH; watch.h */
     struct herd *herd;       /* leases and who waits for them; herd.h */
+    struct origins *origins; /* who knows keys that are not here; origin/origins.h */
     _Atomic unsigned modes;  /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */

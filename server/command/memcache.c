@@ -10,6 +10,7 @@
 #include "protocol/memcache_text.h"
 #include "server/check.h"
 #include "server/command/memcache_edit.h"
+#include "server/origin/origins.h"
 #include "server/server.h"
 
 /* ---- the verb table ---- */
@@ -169,6 +170,22 @@ static void put_blob_value(struct exec *x, const struct key *key, const struct s
     reply_raw(x, "\r\n", 2);
 }
 
+/* What an origin has for a key that is not there. */
+static bool answer_instead(struct exec *x, const struct key *key, bool with_cas)
+{
+    struct store_peek peek = {0};
+    struct origin_gift gift;
+
+    if (!x->instead || !origins_instead(x, key, &gift))
+        return false;
+    peek.blob = gift.blob;
+    peek.value = gift.value.data;
+    peek.len = (uint32_t)gift.value.len;
+    peek.flags = gift.flags;
+    put_blob_value(x, key, &peek, with_cas);
+    return true;
+}
+
 /* False on a miss, which a get passes over in silence. */
 static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas)
 {
@@ -181,7 +198,7 @@ static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas
         if (status == PEEK_MISS) {
             counter_add(x->counters, mc_get_expired, peek.expired);
             counter_add(x->counters, expired_on_read, peek.expired);
-            return false;
+            return answer_instead(x, key, with_cas);
         }
         if (with_cas && peek.cas == 0) {
             if (status == PEEK_BLOB)
