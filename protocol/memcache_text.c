@@ -120,7 +120,7 @@ bool memcache_u32(struct slice s, uint32_t *out)
 
 /* ---- storage lines ---- */
 
-enum data_kind { NO_DATA, DATA, DATA_CAS, DATA_META };
+enum data_kind { NO_DATA, DATA, DATA_CAS, DATA_LEASE, DATA_META };
 
 /* Does a block of data follow a line with this verb? */
 static inline enum data_kind data_kind_of(struct slice verb)
@@ -135,6 +135,7 @@ static inline enum data_kind data_kind_of(struct slice verb)
         return memcmp(v, "cas", 3) == 0 ? DATA_CAS : NO_DATA;
     case 6: return memcmp(v, "append", 6) == 0 ? DATA : NO_DATA;
     case 7: return memcmp(v, "replace", 7) == 0 || memcmp(v, "prepend", 7) == 0 ? DATA : NO_DATA;
+    case 9: return memcmp(v, "lease-set", 9) == 0 ? DATA_LEASE : NO_DATA;
     }
     return NO_DATA;
 }
@@ -154,12 +155,26 @@ const char *memcache_store_decode(const struct request *request, bool with_cas, 
     const struct slice *argv = request->argv;
     uint32_t words = with_cas ? 6 : 5;
 
-    out->cas = 0;
+    out->cas = out->token = 0;
     if (request->argc != words && request->argc != words + 1)
         return "ERROR";
     if (argv[1].len > MEMCACHE_KEY_MAX || !memcache_u32(argv[2], &out->flags) ||
         !memcache_i64(argv[3], &out->exptime) || !bytes_of(argv[4], &out->bytes) ||
         (with_cas && !memcache_u64(argv[5], &out->cas)))
+        return bad_line;
+    return NULL;
+}
+
+const char *memcache_lease_decode(const struct request *request, struct memcache_store *out)
+{
+    const struct slice *argv = request->argv;
+
+    out->cas = 0;
+    if (request->argc != 6 && request->argc != 7)
+        return "ERROR";
+    if (argv[1].len > MEMCACHE_KEY_MAX || !memcache_u64(argv[2], &out->token) ||
+        !memcache_u32(argv[3], &out->flags) || !memcache_i64(argv[4], &out->exptime) ||
+        !bytes_of(argv[5], &out->bytes))
         return bad_line;
     return NULL;
 }
@@ -217,7 +232,7 @@ static enum parse_status swallow(struct memcache_parser *parser, size_t len, siz
  * MEMCACHE_LINE_MAX bytes at most, which are there. */
 static bool may_be_long(const uint8_t *line)
 {
-    static const char *const verbs[] = {"get ", "gets ", "gat ", "gats "};
+    static const char *const verbs[] = {"get ", "gets ", "gat ", "gats ", "lease-get "};
     size_t i = 0;
 
     while (i <= 100 && line[i] == ' ')
@@ -249,7 +264,8 @@ static enum parse_status parse_data(struct memcache_parser *parser, enum data_ki
     if (kind == DATA_META) {
         error = meta_store_bytes(request, &bytes);
     } else {
-        error = memcache_store_decode(request, kind == DATA_CAS, &store);
+        error = kind == DATA_LEASE ? memcache_lease_decode(request, &store)
+                                   : memcache_store_decode(request, kind == DATA_CAS, &store);
         bytes = store.bytes;
         if (error != NULL)
             parser->silent = noreply && error == bad_line; /* "ERROR" comes before noreply is looked at */
@@ -356,6 +372,19 @@ uint8_t *memcache_put_value_cas(uint8_t *p, struct slice key, uint32_t flags, si
     p = put_value_head(p, key, flags, bytes);
     *p++ = ' ';
     p += u64_to_text(p, cas);
+    return put_bytes(p, "\r\n", 2);
+}
+
+uint8_t *memcache_put_lvalue(uint8_t *p, struct slice key, uint64_t token, uint32_t flags, size_t bytes)
+{
+    p = put_bytes(p, "LVALUE ", 7);
+    p = put_bytes(p, key.data, key.len);
+    *p++ = ' ';
+    p += u64_to_text(p, token);
+    *p++ = ' ';
+    p += u64_to_text(p, flags);
+    *p++ = ' ';
+    p += u64_to_text(p, bytes);
     return put_bytes(p, "\r\n", 2);
 }
 

@@ -17,7 +17,7 @@ enum {
     MEMCACHE_KEY_MAX = 250,   /* bytes; for a base64 key, of its encoded form */
     MEMCACHE_LINE_MAX = 2048, /* bytes before \n, for verbs that do not take a list of keys */
 };
-#define MEMCACHE_KEY_LIST_MAX   ((size_t)64 * 1024 * 1024) /* bytes of a get, gets, gat or gats line */
+#define MEMCACHE_KEY_LIST_MAX   ((size_t)64 * 1024 * 1024) /* bytes of a line with a list of keys */
 #define MEMCACHE_VALUE_MAX_EVER ((size_t)INT32_MAX - 2)    /* a longer declared length is a bad line */
 
 /* All zeroes is a parser ready for its first request. It holds no pointer into
@@ -36,9 +36,10 @@ struct memcache_parser {
  * value_max is the longest value taken (item size limit), in bytes.
  *
  * PARSE_DONE       argv, argc (>= 1) and, for set add replace append prepend
- *                  cas ms, data (without its \r\n). Classic storage lines were
- *                  checked with memcache_store_decode(), `ms` only for its
- *                  length: its flags are for meta_decode().
+ *                  cas lease-set ms, data (without its \r\n). Classic storage
+ *                  lines were checked with memcache_store_decode() or
+ *                  memcache_lease_decode(), `ms` only for its length: its flags
+ *                  are for meta_decode().
  * PARSE_MORE       nothing consumed; parser->wanted > len. A call with len 0 gives this.
  * PARSE_ARGV_FULL  nothing consumed; request->argc says how many slots are needed.
  * PARSE_NOTHING    a piece of a refused value went by; any amount may be
@@ -64,7 +65,8 @@ static inline bool memcache_noreply(const struct request *request)
 
 /* A classic storage line, decoded. */
 struct memcache_store {
-    uint64_t cas; /* `cas` only, else 0 */
+    uint64_t cas;   /* `cas` only, else 0 */
+    uint64_t token; /* `lease-set` only, else 0 */
     uint32_t flags;
     uint32_t bytes;  /* of the value, without \r\n */
     int64_t exptime; /* seconds, as the client wrote it: relative, absolute or negative */
@@ -72,6 +74,8 @@ struct memcache_store {
 /* <verb> <key> <flags> <exptime> <bytes> [<cas>] [noreply]. NULL when it is
  * well formed, else the reply line. with_cas: the verb is `cas`. */
 const char *memcache_store_decode(const struct request *request, bool with_cas, struct memcache_store *out);
+/* The same of lease-set, as mcrouter writes it: <verb> <key> <token> <flags> <exptime> <bytes> [noreply]. */
+const char *memcache_lease_decode(const struct request *request, struct memcache_store *out);
 
 /* Numbers the way memcached reads a token: an optional sign (a minus only where
  * it is signed, or before 0), leading zeros, and a tab or CR around the digits
@@ -102,6 +106,10 @@ uint8_t *memcache_put_line(uint8_t *p, struct slice text); /* adds \r\n */
 uint8_t *memcache_put_value(uint8_t *p, struct slice key, uint32_t flags, size_t bytes);
 /* VALUE <key> <flags> <bytes> <cas>\r\n */
 uint8_t *memcache_put_value_cas(uint8_t *p, struct slice key, uint32_t flags, size_t bytes, uint64_t cas);
+
+/* LVALUE <key> <token> <flags> <bytes>\r\n: a miss of lease-get. Token 1 says
+ * that another client is on it, a larger one that this client may fill it. */
+uint8_t *memcache_put_lvalue(uint8_t *p, struct slice key, uint64_t token, uint32_t flags, size_t bytes);
 
 #define MEMCACHE_NUMBER_ROOM 22
 uint8_t *memcache_put_number(uint8_t *p, uint64_t v); /* <v>\r\n */

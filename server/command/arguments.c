@@ -37,6 +37,23 @@ bool read_expiry(struct exec *x, const char *command, struct slice word, struct 
     return true;
 }
 
+bool read_span_ms(struct exec *x, const char *command, const char *option, struct slice word, uint32_t least,
+                  uint32_t *out)
+{
+    int64_t ms;
+
+    if (!slice_to_i64(word, &ms)) {
+        reply_not_integer(x);
+        return false;
+    }
+    if (ms < least || ms > UINT32_MAX) {
+        reply_error(x, "ERR invalid %s time in '%s' command", option, command);
+        return false;
+    }
+    *out = (uint32_t)ms;
+    return true;
+}
+
 void count_lookup(struct exec *x, bool hit, bool expired)
 {
     if (hit)

@@ -26,6 +26,11 @@ bool read_expiry(struct exec *x, const char *command, struct slice word, struct 
 bool read_any_moment(struct exec *x, const char *command, struct slice word, struct moment_form form,
                      instant *out);
 
+/* A length of time in ms, from `least` to what 32 bits hold. False: answered
+ * with what is wrong with the `option` of `command`. */
+bool read_span_ms(struct exec *x, const char *command, const char *option, struct slice word, uint32_t least,
+                  uint32_t *out);
+
 /* ---- keys ---- */
 
 static inline bool edit_shows(const struct store_edit *edit)

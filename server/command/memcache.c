@@ -200,6 +200,11 @@ static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas
             counter_add(x->counters, expired_on_read, peek.expired);
             return answer_instead(x, key, with_cas);
         }
+        if (__builtin_expect(!memcache_shows(peek.state), 0)) {
+            if (memcache_is_hidden(status, &peek))
+                return false;
+            continue;
+        }
         if (with_cas && peek.cas == 0) {
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
@@ -460,8 +465,8 @@ void mc_delete(struct exec *x, struct request *rq)
     }
     key = exec_key(x, rq, 1);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = edit.found;
-    store_edit_drop(&edit);
+    found = memcache_finds(&edit);
+    store_edit_drop(&edit); /* also what does not show: that voids its fill */
     store_edit_end(&edit);
     counter_add(x->counters, mc_delete_hits, found);
     counter_add(x->counters, mc_delete_misses, !found);
@@ -515,7 +520,7 @@ static void add_to(struct exec *x, const struct request *rq, bool up)
     }
     key = exec_key(x, rq, 1);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = edit.found;
+    found = memcache_finds(&edit);
     if (found)
         sum = memcache_add(&edit, up, delta, 0, &result);
     store_edit_end(&edit);

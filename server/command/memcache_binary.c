@@ -144,6 +144,11 @@ static bool answer_value(struct exec *x, const struct binary_header *h, const st
             counter_add(x->counters, expired_on_read, peek.expired);
             return false;
         }
+        if (__builtin_expect(!memcache_shows(peek.state), 0)) {
+            if (memcache_is_hidden(status, &peek))
+                return false;
+            continue;
+        }
         if (peek.cas == 0 && !asked_for_cas) {
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
@@ -212,11 +217,11 @@ static void bin_touch(struct exec *x, struct request *rq, const struct binary_he
     uint8_t *p;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = edit.found;
+    found = memcache_finds(&edit);
     flags = edit.flags;
-    cas = store_edit_cas(&edit);
+    cas = found ? store_edit_cas(&edit) : 0;
     refused = found && store_edit_expire(&edit, expires) != STORE_OK;
-    if (edit.found)
+    if (found && edit.found)
         store_edit_touch(&edit);
     store_edit_end(&edit);
     counter_add(x->counters, mc_cmd_touch, 1);
@@ -347,7 +352,7 @@ static void bin_delete(struct exec *x, struct request *rq, const struct binary_h
     bool found, other;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = edit.found;
+    found = memcache_finds(&edit);
     other = found && h->cas != 0 && h->cas != edit.cas;
     if (!other)
         store_edit_drop(&edit);
@@ -423,7 +428,7 @@ static void bin_sum(struct exec *x, struct request *rq, const struct binary_head
     uint8_t *p;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    if (edit.found)
+    if (memcache_finds(&edit))
         status = change_counter(x, &edit, h, &sum);
     else if (sum.seconds != NEVER_MAKE)
         status = make_counter(x, &edit, &sum);

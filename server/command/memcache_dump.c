@@ -6,6 +6,7 @@
 
 #include "protocol/memcache_meta.h"
 #include "protocol/memcache_text.h"
+#include "server/command/memcache_edit.h"
 #include "server/server.h"
 
 enum {
@@ -108,7 +109,8 @@ static void list_item(void *arg, const struct scan_item *item)
 {
     struct dump *dump = arg;
 
-    if (item->db != dump->db || item->key.len > MEMCACHE_KEY_MAX || item->key.len == 0)
+    if (item->db != dump->db || item->key.len > MEMCACHE_KEY_MAX || item->key.len == 0 ||
+        !memcache_shows(item->state))
         return;
     if (dump->format == DUMP_META)
         list_meta(dump->x, item);

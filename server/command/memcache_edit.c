@@ -40,6 +40,16 @@ int64_t memcache_seconds_left(instant expires, instant now)
     return ms <= 0 ? 0 : (ms + MS - 1) / MS;
 }
 
+/* ---- what is there ---- */
+
+bool memcache_is_hidden(enum peek_status status, struct store_peek *peek)
+{
+    if (status != PEEK_BLOB)
+        return store_peek_ok(peek);
+    blob_unpin(&peek->blob);
+    return true;
+}
+
 /* ---- storing ---- */
 
 static enum memcache_outcome outcome_of(enum store_status status)
@@ -81,7 +91,7 @@ static enum memcache_outcome put_beside(struct store_edit *edit, const struct me
         .wants_cas = put->wants_cas,
     };
 
-    if (!edit->found)
+    if (!memcache_finds(edit))
         return put->make_missing ? put_whole(edit, put) : PUT_NOT_STORED;
     if (put->has_cas && put->cas != 0 && put->cas != edit->cas)
         return PUT_EXISTS;
@@ -109,7 +119,7 @@ static enum memcache_outcome put_stale(struct store_edit *edit, const struct mem
 static enum memcache_outcome put_if_current(struct exec *x, struct store_edit *edit,
                                             const struct memcache_put *put)
 {
-    if (!edit->found) {
+    if (!memcache_finds(edit)) {
         counter_add(x->counters, mc_cas_misses, 1);
         return PUT_NOT_FOUND;
     }
@@ -131,8 +141,8 @@ static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit
 {
     switch (put->how) {
     case HOW_SET: return put_whole(edit, put);
-    case HOW_ADD: return edit->found ? PUT_NOT_STORED : put_whole(edit, put);
-    case HOW_REPLACE: return edit->found ? put_whole(edit, put) : PUT_NOT_STORED;
+    case HOW_ADD: return memcache_finds(edit) ? PUT_NOT_STORED : put_whole(edit, put);
+    case HOW_REPLACE: return memcache_finds(edit) ? put_whole(edit, put) : PUT_NOT_STORED;
     case HOW_APPEND:
     case HOW_PREPEND: return put_beside(edit, put);
     case HOW_CAS: return put_if_current(x, edit, put);
@@ -229,9 +239,9 @@ struct memcache_touched memcache_touch(struct exec *x, const struct key *key, in
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    touched.found = edit.found;
-    touched.refused = edit.found && store_edit_expire(&edit, expires) != STORE_OK;
-    if (edit.found)
+    touched.found = memcache_finds(&edit);
+    touched.refused = touched.found && store_edit_expire(&edit, expires) != STORE_OK;
+    if (touched.found && edit.found)
         store_edit_touch(&edit);
     store_edit_end(&edit);
     counter_add(x->counters, mc_cmd_touch, 1);
@@ -249,7 +259,7 @@ bool memcache_give_cas(struct exec *x, const struct key *key)
     bool given;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    given = edit.found && store_edit_cas(&edit) != 0;
+    given = memcache_finds(&edit) && store_edit_cas(&edit) != 0;
     store_edit_end(&edit);
     return given;
 }

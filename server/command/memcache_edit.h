@@ -6,6 +6,7 @@
 #define CORRAL_COMMAND_MEMCACHE_EDIT_H
 
 #include "server/exec.h"
+#include "server/herd/lease.h"
 
 /* What every reply calls itself. Client libraries look for features by number;
  * 1.6.27 is the least that one of them (Dalli 5) takes meta commands from. */
@@ -29,6 +30,23 @@
 instant memcache_expiry(instant now, int64_t seconds);
 /* Whole seconds until then, rounded up so that an item that lives has at least 1; -1 for never. */
 int64_t memcache_seconds_left(instant expires, instant now);
+
+/* ---- what is there ---- */
+
+/* Whether memcached's clients see an item: what waits for the fill of a lease,
+ * and what is known not to exist, are misses to them as to everybody. Stale
+ * items and those that their own N made are not. */
+static inline bool memcache_shows(uint8_t state)
+{
+    return (state & LEASE_VIVIFIED) == 0 || lease_is_vivified(state);
+}
+static inline bool memcache_finds(const struct store_edit *edit)
+{
+    return edit->found && memcache_shows(edit->state);
+}
+/* For a reader who found what memcache_shows() says is not to be seen. True: it
+ * is so, and a pin is let go of. False: it changed meanwhile, so peek again. */
+bool memcache_is_hidden(enum peek_status status, struct store_peek *peek);
 
 /* ---- storing ---- */
 

@@ -359,7 +359,7 @@ static void dump_item(void *arg, const struct scan_item *item)
     char line[STAT_LINE_MAX + 64];
     int len;
 
-    if (dump->left == 0 || item->db != dump->x->db || !fits_line(item->key))
+    if (dump->left == 0 || item->db != dump->x->db || !fits_line(item->key) || !memcache_shows(item->state))
         return;
     len = snprintf(line, sizeof line, "ITEM %.*s [%zu b; %lld s]\r\n", (int)item->key.len,
                    (const char *)item->key.data, item->value.len, (long long)(item->expires.ms / MS));

@@ -12,6 +12,7 @@
  * asked for. Who needs it says MULTI, and pays for it with everybody's time. */
 #include "server/command/command.h"
 #include "server/command/arguments.h"
+#include "server/command/value.h"
 
 /* ---- reading ---- */
 
@@ -55,6 +56,9 @@ struct value_options {
     bool get;
     struct slice moment;   /* of EX, PX, EXAT, PXAT */
     struct slice expected; /* of IFEQ */
+    bool has_grace;
+    struct slice grace; /* of GRACE */
+    uint32_t grace_ms;
 };
 
 static const struct {
@@ -103,7 +107,7 @@ static uint32_t read_ttl_option(const struct request *rq, uint32_t i, bool of_se
     return 0;
 }
 
-/* The same for GET and the conditions of SET. */
+/* The same for GET, GRACE and the conditions of SET. */
 static uint32_t read_set_option(const struct request *rq, uint32_t i, struct value_options *options)
 {
     struct slice word = rq->argv[i];
@@ -112,6 +116,11 @@ static uint32_t read_set_option(const struct request *rq, uint32_t i, struct val
     if (slice_is(word, "get")) {
         options->get = true;
         return 1;
+    }
+    if (slice_is(word, "grace") && i + 1 < rq->argc) { /* not redis's; see HERDS.md */
+        options->has_grace = true;
+        options->grace = rq->argv[i + 1];
+        return 2;
     }
     if (slice_is(word, "nx"))
         when = SET_IF_ABSENT;
@@ -130,6 +139,13 @@ static uint32_t read_set_option(const struct request *rq, uint32_t i, struct val
     return 2;
 }
 
+/* Only what ends has a grace after its end. With KEEPTTL that is known when
+ * the item is: one that has no expiry to keep gets no grace either. */
+static bool grace_fits(const struct value_options *options)
+{
+    return !options->has_grace || names_moment(options->ttl) || options->ttl == TTL_KEEP;
+}
+
 /* False: answered with a syntax error. */
 static bool read_options(struct exec *x, const struct request *rq, uint32_t from, bool of_set,
                          struct value_options *options)
@@ -145,6 +161,10 @@ static bool read_options(struct exec *x, const struct request *rq, uint32_t from
             return false;
         }
         i += words;
+    }
+    if (!grace_fits(options)) {
+        reply_syntax_error(x);
+        return false;
     }
     return true;
 }
@@ -172,17 +192,6 @@ static void reply_stored(struct exec *x, enum store_status status)
         reply_store_refused(x, status);
 }
 
-/* From inside an edit. A large value is pinned: copying it would hold the shard's lock for long. */
-static void reply_edited(struct exec *x, const struct store_edit *edit)
-{
-    if (edit->blob == NULL) {
-        reply_bulk(x, edit->value);
-        return;
-    }
-    blob_pin(edit->blob);
-    reply_bulk_blob(x, edit->blob, edit->value);
-}
-
 static bool condition_holds(const struct value_options *options, const struct store_edit *edit)
 {
     switch (options->when) {
@@ -194,13 +203,14 @@ static bool condition_holds(const struct value_options *options, const struct st
     return false;
 }
 
-/* SET with a condition, GET or KEEPTTL. The old value is answered from inside
+/* SET with a condition, GET, GRACE or KEEPTTL. The old value is answered from inside
  * the edit, before the new one replaces it; a refusal takes that answer back.
  * The price is copying under the shard's lock, paid only by who asks for it. */
 static void set_carefully(struct exec *x, const struct key *key, struct slice value,
                           const struct value_options *options, instant expires)
 {
-    struct store_value item = {.head = value, .expires = expires, .backing = x->backing};
+    struct store_value item = {
+        .head = value, .expires = expires, .backing = x->backing, .herd.grace_ms = options->grace_ms};
     size_t mark = out_mark(x->out), pins = x->out->pins_len;
     enum store_status status = STORE_OK;
     struct store_edit edit;
@@ -248,7 +258,9 @@ void cmd_set(struct exec *x, struct request *rq)
         return;
     if (names_moment(options.ttl) && !read_expiry(x, "set", options.moment, form_of(options.ttl), &expires))
         return;
-    if (options.when == SET_ALWAYS && !options.get && options.ttl != TTL_KEEP)
+    if (options.has_grace && !read_span_ms(x, "set", "grace", options.grace, 1, &options.grace_ms))
+        return;
+    if (options.when == SET_ALWAYS && !options.get && !options.has_grace && options.ttl != TTL_KEEP)
         reply_stored(x, set_value(x, &key, rq->argv[2], expires));
     else
         set_carefully(x, &key, rq->argv[2], &options, expires);
@@ -332,10 +344,10 @@ void cmd_getdel(struct exec *x, struct request *rq)
     count_lookup(x, edit_shows(&edit), edit.expired);
     if (edit_shows(&edit)) {
         reply_edited(x, &edit);
-        store_edit_drop(&edit);
     } else {
         reply_null(x);
     }
+    store_edit_drop(&edit); /* also what does not show: that voids its fill */
     store_edit_end(&edit);
 }
 

@@ -76,6 +76,16 @@ void value_release(struct held_value *held)
     *held = (struct held_value){0};
 }
 
+void reply_edited(struct exec *x, const struct store_edit *edit)
+{
+    if (edit->blob == NULL) {
+        reply_bulk(x, edit->value);
+        return;
+    }
+    blob_pin(edit->blob);
+    reply_bulk_blob(x, edit->blob, edit->value);
+}
+
 bool value_length_ok(struct exec *x, uint64_t offset, uint64_t len)
 {
     uint64_t most = option_live(x->options, proto_max_bulk_len);

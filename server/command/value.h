@@ -24,6 +24,10 @@ struct held_value {
 bool value_hold(struct exec *x, const struct key *key, struct held_value *held);
 void value_release(struct held_value *held); /* copes with one that is all zero */
 
+/* The value an edit found or keeps, as a bulk, from inside it. A large one is
+ * pinned: copying it would hold the shard's lock for long. */
+void reply_edited(struct exec *x, const struct store_edit *edit);
+
 /* The value an edit found, empty when nothing shows. */
 static inline struct slice edit_value(const struct store_edit *edit)
 {

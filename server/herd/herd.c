@@ -68,19 +68,52 @@ static void note_expired(struct exec *x, struct slice name)
     fills_note_expired(x->server->herd->fills, name);
 }
 
+static struct slice name_of(const struct store_edit *edit)
+{
+    return (struct slice){edit->key.data, edit->key.len};
+}
+
+/* Before a lease is taken: whether the one before ran out. Returns how long this one shall last. */
+static uint32_t next_lease_ms(struct exec *x, const struct store_edit *edit)
+{
+    if (edit->lapsed || edit->herd.token != 0)
+        note_expired(x, name_of(edit));
+    return herd_lease_ms(x, name_of(edit));
+}
+
+static enum lease_answer note_answer(struct exec *x, const struct store_edit *edit, enum lease_answer answer)
+{
+    if (answer == LEASE_GRANTED)
+        herd_note_granted(x, name_of(edit));
+    return answer;
+}
+
 enum lease_answer herd_take(struct exec *x, struct store_edit *edit, uint64_t *token)
 {
-    struct slice name = {edit->key.data, edit->key.len};
-    enum lease_answer answer;
+    if (lease_is_out(edit))
+        return LEASE_HELD;
+    return note_answer(x, edit, lease_take(edit, next_lease_ms(x, edit), token));
+}
+
+enum lease_answer herd_win(struct exec *x, struct store_edit *edit, uint64_t *token)
+{
+    if (lease_is_out(edit))
+        return LEASE_HELD;
+    return note_answer(x, edit, lease_win(edit, next_lease_ms(x, edit), token));
+}
+
+enum lease_answer herd_vivify(struct exec *x, struct store_edit *edit, const struct store_value *value,
+                              uint64_t *token)
+{
+    int64_t left = since(value->expires, x->now).ms;
+    uint32_t length_ms;
 
     if (lease_is_out(edit))
         return LEASE_HELD;
-    if (edit->lapsed || edit->herd.token != 0)
-        note_expired(x, name);
-    answer = lease_take(edit, herd_lease_ms(x, name), token);
-    if (answer == LEASE_GRANTED)
-        herd_note_granted(x, name);
-    return answer;
+    length_ms = next_lease_ms(x, edit);
+    if (value->expires.ms != 0 && left < length_ms)
+        length_ms = left > 0 ? (uint32_t)left : 1;
+    return note_answer(x, edit, lease_vivify(edit, length_ms, *value, token));
 }
 
 void herd_note_filled(struct exec *x, struct slice name, uint32_t took_ms)

@@ -22,8 +22,13 @@ uint32_t herd_lease_ms(struct exec *x, struct slice name);
  * out if it did: then this one lasts longer. As lease_take() otherwise. */
 enum lease_answer herd_take(struct exec *x, struct store_edit *edit, uint64_t *token);
 
+/* The same for lease_win(), and for lease_vivify(), whose lease ends with the item at the latest. */
+enum lease_answer herd_win(struct exec *x, struct store_edit *edit, uint64_t *token);
+enum lease_answer herd_vivify(struct exec *x, struct store_edit *edit, const struct store_value *value,
+                              uint64_t *token);
+
 /* For the ledger, and herd_lease_ms(). Cheap; also under a shard's lock. Who
- * takes leases with herd_take() needs no herd_note_granted(). */
+ * takes leases with these needs no herd_note_granted(). */
 void herd_note_granted(struct exec *x, struct slice name);
 void herd_note_filled(struct exec *x, struct slice name, uint32_t took_ms);
 void herd_note_late(struct exec *x, struct slice name);

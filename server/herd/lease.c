@@ -68,33 +68,84 @@ uint64_t lease_new_token(void)
 
 /* ---- transitions ---- */
 
-/* Another lease, or none, on the value that is there. */
-static enum store_status set_lease(struct store_edit *e, struct store_herd lease)
+/* Another lease, or none, on what is there, which is kept until `expires` at least. */
+static enum store_status set_lease(struct store_edit *e, struct store_herd lease, instant expires)
 {
     uint8_t state = (uint8_t)(lease.token != 0 ? e->state | ITEM_WON : e->state & ~ITEM_WON);
 
     lease.grace_ms = e->herd.grace_ms;
     lease.fill_ms = e->herd.fill_ms;
+    if (e->expires.ms == 0 || !is_before(after(e->expires, (span){lease.grace_ms}), expires))
+        return store_edit_mark(e, state, e->expires, &lease);
+    if (e->state & ITEM_PENDING) /* which has no grace */
+        return store_edit_mark(e, state, expires, &lease);
+    lease.grace_ms = (uint32_t)since(expires, e->expires).ms;
     return store_edit_mark(e, state, e->expires, &lease);
+}
+
+static struct store_herd new_lease(const struct store_edit *e, uint32_t length_ms)
+{
+    CHECK(length_ms > 0 && length_ms <= STORE_LEASE_MAX_MS);
+    return (struct store_herd){.token = lease_new_token(), .granted = e->now, .length_ms = length_ms};
+}
+
+static enum lease_answer answer(enum store_status status, const struct store_herd *lease, uint64_t *token)
+{
+    if (status != STORE_OK)
+        return LEASE_NO_ROOM;
+    *token = lease->token;
+    return LEASE_GRANTED;
 }
 
 enum lease_answer lease_take(struct store_edit *e, uint32_t length_ms, uint64_t *token)
 {
-    struct store_herd lease = {.granted = e->now, .length_ms = length_ms};
+    struct store_herd lease = new_lease(e, length_ms);
+    enum lease_state state = lease_state(e);
     enum store_status status;
 
-    CHECK(length_ms > 0 && length_ms <= STORE_LEASE_MAX_MS);
     if (lease_is_out(e))
         return LEASE_HELD;
-    lease.token = lease_new_token();
-    if (lease_state(e) == LEASE_ABSENT || lease_state(e) == LEASE_PENDING)
+    if (state == LEASE_ABSENT || (state == LEASE_PENDING && !lease_is_vivified(e->state)))
         status = store_edit_reserve(e, &lease);
     else
-        status = set_lease(e, lease);
-    if (status != STORE_OK)
-        return LEASE_NO_ROOM;
-    *token = lease.token;
-    return LEASE_GRANTED;
+        status = set_lease(e, lease, after(e->now, (span){length_ms}));
+    return answer(status, &lease, token);
+}
+
+enum lease_answer lease_vivify(struct store_edit *e, uint32_t length_ms, struct store_value value,
+                               uint64_t *token)
+{
+    if (lease_is_out(e))
+        return LEASE_HELD;
+    value.state = LEASE_VIVIFIED | ITEM_WON;
+    value.herd = new_lease(e, length_ms);
+    return answer(store_edit_put(e, &value), &value.herd, token);
+}
+
+enum lease_answer lease_win(struct store_edit *e, uint32_t length_ms, uint64_t *token)
+{
+    struct store_herd lease = new_lease(e, length_ms);
+
+    if (lease_is_out(e))
+        return LEASE_HELD;
+    return answer(set_lease(e, lease, (instant){0}), &lease, token);
+}
+
+enum store_status lease_mark_stale(struct store_edit *e, instant expires)
+{
+    struct store_herd herd = {.grace_ms = e->herd.grace_ms, .fill_ms = e->herd.fill_ms};
+    uint8_t state = (uint8_t)((e->state | ITEM_STALE) & ~ITEM_WON);
+
+    return store_edit_mark(e, state, expires, &herd);
+}
+
+struct store_herd lease_orphaned(const struct store_edit *e)
+{
+    struct store_herd herd = e->herd;
+
+    if (lease_is_out(e))
+        herd.token = lease_new_token();
+    return herd;
 }
 
 static bool is_good(const struct store_edit *e, uint64_t token)
@@ -124,7 +175,8 @@ bool lease_give_back(struct store_edit *e, uint64_t token)
     if (lease_state(e) == LEASE_PENDING)
         store_edit_drop(e);
     else
-        set_lease(e, (struct store_herd){0}); /* without memory it stays out until its time is over */
+        set_lease(e, (struct store_herd){0},
+                  (instant){0}); /* without memory it stays out until its time is over */
     return true;
 }
 

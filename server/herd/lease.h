@@ -4,13 +4,15 @@
  * token that one client was given together with the task to fetch the value.
  * All of it lies in the item, so the look-up that finds the value finds it too.
  *
- *            | take            fill, good token  fill, dead token   put    drop    invalidate      time
- *   ---------+------------------------------------------------------------------------------------------------
- *   absent   | pending, GRANTED       -          LATE               live   -       -               -
- *   pending  | HELD                   live       LATE               live   absent  absent          absent
- *   live     | live, GRANTED or HELD  live       LATE               live   absent  stale, absent   stale,
- * absent stale    | stale, GRANTED or HELD live       LATE_STALE         live   absent  stale absent negative
- * | negative, GR. or HELD  live       LATE               live   absent  absent          absent
+ *            | take             | good fill | dead fill  | put  | drop   | invalidate | time passes
+ *   ---------+------------------+-----------+------------+------+--------+------------+------------
+ *   absent   | pending          | -         | LATE       | live | -      | -          | -
+ *   pending  | pending, HELD    | live      | LATE       | live | absent | absent     | absent
+ *   live     | live, either     | live      | LATE       | live | absent | stale *    | stale *
+ *   stale    | stale, either    | live      | LATE_STALE | live | absent | stale      | absent
+ *   negative | negative, either | live      | LATE       | live | absent | absent     | absent
+ *
+ * either: GRANTED or HELD. *: if it has a grace, else absent.
  *
  * live: there is a value, and its time is not over. A lease on it is for an
  *   early refresh; everybody else goes on reading.
@@ -38,10 +40,13 @@ bool lease_is_out(const struct store_edit *edit);
 /* When it ends by itself; only if it is out. */
 instant lease_end(const struct store_edit *edit);
 
-/* A token nobody has had: never 0 or 1, and below 2^63 (RESP's integers are
+/* A token nobody has had: never 0 or 1, and below 2^62 (RESP's integers are
  * signed; 0 and 1 mean "a hit" and "somebody else is on it" to mcrouter). Bits
- * 48 to 62 are kept for the slot's epoch. Any thread. */
+ * 48 to 61 are kept for the slot's epoch, bit 62 for where a token stands among
+ * other numbers (LEASE_MARK). Any thread. */
 uint64_t lease_new_token(void);
+/* Set in a token that is shown as a cas number, which it would else be taken for. */
+#define LEASE_MARK ((uint64_t)1 << 62)
 
 enum lease_answer {
     LEASE_GRANTED,
@@ -49,8 +54,34 @@ enum lease_answer {
     LEASE_NO_ROOM, /* memory is full: no lease, and nothing has changed */
 };
 /* Takes the lease for length_ms (1 to STORE_LEASE_MAX_MS), from any state. A
- * value that is there stays. Nobody is told: what can be read has not changed. */
+ * value that is there stays, and as stale until the lease ends: were it gone
+ * before, the lease would be gone with it, and the next to ask would fetch again.
+ * Nobody is told: what can be read has not changed. */
 enum lease_answer lease_take(struct store_edit *edit, uint32_t length_ms, uint64_t *token);
+
+/* ---- as memcached's clients see it ---- */
+
+/* A miss of theirs may ask for an item without a value that lives as long as
+ * they say (meta N), and is shown to them as a value of no bytes; so it is
+ * pending in another way than what lease_take() makes, which lives as long as
+ * its lease and is shown to nobody. */
+enum { LEASE_VIVIFIED = ITEM_PENDING | ITEM_NEGATIVE };
+static inline bool lease_is_vivified(uint8_t state)
+{
+    return (state & LEASE_VIVIFIED) == LEASE_VIVIFIED;
+}
+/* Stores such an item, and takes its lease; over anything that has no value to
+ * keep. Its expiry and cas are the caller's. LEASE_HELD: nothing has changed. */
+enum lease_answer lease_vivify(struct store_edit *edit, uint32_t length_ms, struct store_value value,
+                               uint64_t *token);
+/* As lease_take(), of what was found; but the item ends when it would have ended anyway. */
+enum lease_answer lease_win(struct store_edit *edit, uint32_t length_ms, uint64_t *token);
+/* Marks what was found as stale, with another expiry or the same (meta I of md). A lease that is out is dead.
+ */
+enum store_status lease_mark_stale(struct store_edit *edit, instant expires);
+/* For a value that takes the place of what was found, and is to stay in its
+ * state (incr in place): the lease's time runs on, but its token is dead. */
+struct store_herd lease_orphaned(const struct store_edit *edit);
 
 enum lease_fill {
     FILL_STORED,

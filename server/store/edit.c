@@ -398,6 +398,8 @@ static void plan_herd(const struct store_edit *e, const struct store_value *v, s
     }
     if (v->expires.ms == 0)
         plan->herd.grace_ms = plan->herd.fill_ms = 0;
+    if (v->expires.ms > INT64_MAX - (int64_t)plan->herd.grace_ms)
+        plan->herd.grace_ms = 0; /* it is in time for ever */
     if (plan->herd.grace_ms != 0 || plan->herd.fill_ms != 0)
         plan->meta |= ITEM_META_GRACE;
     if (plan->herd.token != 0)

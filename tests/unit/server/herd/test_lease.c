@@ -450,6 +450,171 @@ static void test_no_room(void **unused)
     end();
 }
 
+/* Were the item gone before the lease is over, the lease would be gone with it. */
+static void test_value_outlives_its_lease(void **unused)
+{
+    enum { SHORT = 100 };
+    uint64_t token;
+    uint32_t took = 0;
+
+    (void)unused;
+    put(slice_of("v"), SHORT, 0);
+    token = take();
+    now.ms += SHORT;
+    assert_true(misses());
+    assert_int_equal(state_now(), LEASE_STALE);
+    begin();
+    assert_int_equal(edit.herd.token, token);
+    end();
+    assert_int_equal(fill(token, "new", &took), FILL_STORED);
+
+    put(slice_of("v"), SHORT, SHORT / 2);
+    now.ms += SHORT;
+    token = take(); /* with less grace left than the lease is long */
+    now.ms += LENGTH - 1;
+    assert_int_equal(fill(token, "new", &took), FILL_STORED);
+    put(slice_of("v"), SHORT, 2 * LENGTH);
+    token = take();
+    now.ms += SHORT + 2 * LENGTH - 1; /* a longer grace stays */
+    assert_int_equal(state_now(), LEASE_STALE);
+    now.ms += 1;
+    assert_int_equal(state_now(), LEASE_ABSENT);
+}
+
+/* memcached's wins change nothing about when an item ends. */
+static void test_win(void **unused)
+{
+    enum { SHORT = 100 };
+    uint64_t token = 0, other;
+    uint32_t took = 0;
+
+    (void)unused;
+    put(slice_of("v"), SHORT, 0);
+    begin();
+    assert_int_equal(lease_win(&edit, LENGTH, &token), LEASE_GRANTED);
+    assert_int_equal(edit.state, ITEM_WON);
+    assert_int_equal(lease_win(&edit, LENGTH, &other), LEASE_HELD);
+    end();
+    assert_true(reads("v"));
+    now.ms += SHORT;
+    assert_int_equal(state_now(), LEASE_ABSENT);
+    assert_int_equal(fill(token, "late", &took), FILL_LATE);
+
+    put(slice_of("v"), TTL, 0);
+    begin();
+    lease_win(&edit, LENGTH, &token);
+    end();
+    assert_int_equal(fill(token, "new", &took), FILL_STORED);
+}
+
+static uint64_t vivify(int64_t ttl)
+{
+    struct store_value v = {.head = slice_of("")};
+    uint64_t token = 0;
+
+    if (ttl != 0)
+        v.expires = after(now, (span){ttl});
+    begin();
+    assert_int_equal(lease_vivify(&edit, LENGTH, v, &token), LEASE_GRANTED);
+    end();
+    return token;
+}
+
+/* A pending item that outlives its lease, and whose next lease leaves it in place. */
+static void test_vivify(void **unused)
+{
+    struct store_value v = {.head = slice_of("")};
+    uint64_t token = vivify(TTL), other;
+    uint32_t took = 0;
+
+    (void)unused;
+    assert_true(misses());
+    begin();
+    assert_int_equal(lease_state(&edit), LEASE_PENDING);
+    assert_true(lease_is_vivified(edit.state));
+    assert_int_equal(lease_vivify(&edit, LENGTH, v, &other), LEASE_HELD);
+    end();
+    now.ms += LENGTH;
+    assert_int_equal(state_now(), LEASE_PENDING);
+    assert_int_equal(fill(token, "late", &took), FILL_LATE);
+    other = take();
+    assert_int_not_equal(other, token);
+    begin();
+    assert_true(lease_is_vivified(edit.state));
+    assert_int_equal(edit.expires.ms, now.ms - LENGTH + TTL);
+    end();
+    now.ms += TTL - LENGTH - 1;
+    token = take(); /* the item goes on for as long */
+    now.ms += LENGTH - 1;
+    assert_int_equal(fill(token, "new", &took), FILL_STORED);
+    assert_true(reads("new"));
+
+    put_negative();
+    token = vivify(0);
+    now.ms += 10 * TTL;
+    assert_int_equal(state_now(), LEASE_PENDING);
+    token = take();
+    begin();
+    assert_int_equal(edit.expires.ms, 0);
+    assert_true(lease_give_back(&edit, token));
+    end();
+    assert_int_equal(state_now(), LEASE_ABSENT);
+}
+
+static void test_mark_stale(void **unused)
+{
+    uint64_t token;
+    uint32_t took = 0;
+
+    (void)unused;
+    put(slice_of("old"), TTL, 0);
+    token = take();
+    begin();
+    assert_int_equal(lease_mark_stale(&edit, edit.expires), STORE_OK);
+    assert_int_equal(edit.state, ITEM_STALE);
+    end();
+    assert_true(misses());
+    assert_int_equal(state_now(), LEASE_STALE);
+    assert_int_equal(fill(token, "late", &took), FILL_LATE_STALE);
+    token = take();
+    assert_int_equal(fill(token, "new", &took), FILL_STORED);
+    assert_true(reads("new"));
+}
+
+static void test_orphaned(void **unused)
+{
+    struct store_value v = {.head = slice_of("2"), .state = ITEM_WON};
+    uint64_t token, other;
+    uint32_t took = 0;
+
+    (void)unused;
+    put(slice_of("1"), TTL, 0);
+    token = take();
+    begin();
+    v.expires = edit.expires;
+    v.herd = lease_orphaned(&edit);
+    assert_int_equal(store_edit_put(&edit, &v), STORE_OK);
+    assert_int_equal(lease_take(&edit, LENGTH, &other), LEASE_HELD);
+    end();
+    assert_int_equal(fill(token, "late", &took), FILL_LATE);
+    assert_true(reads("2"));
+    now.ms += LENGTH;
+    take();
+}
+
+static void test_endless_grace(void **unused)
+{
+    struct store_value v = {.head = slice_of("v"), .expires = {INT64_MAX}, .herd = {.grace_ms = UINT32_MAX}};
+
+    (void)unused;
+    begin();
+    assert_int_equal(store_edit_put(&edit, &v), STORE_OK);
+    assert_int_equal(edit.expires.ms, INT64_MAX);
+    assert_int_equal(edit.herd.grace_ms, 0);
+    end();
+    assert_true(reads("v"));
+}
+
 static void shape(void *arg, const struct store_edit *before, struct store_value *value)
 {
     unsigned *calls = arg;
@@ -537,6 +702,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_grace_and_expiry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_value_outlives_its_lease, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_win, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_vivify, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_mark_stale, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_orphaned, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_endless_grace, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shaper, setup, teardown),
         cmocka_unit_test_setup_teardown(test_layout_survives, setup, teardown),
     };
