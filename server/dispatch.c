@@ -673,7 +673,7 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         x->session->parked = PARK_PAUSED;
         return;
     }
-    if ((modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line))
+    if ((modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line, &e->request))
         return;
     run_memcache(x, e);
     x->instead = false;

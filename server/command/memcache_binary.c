@@ -11,6 +11,7 @@
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/memcache_auth.h"
+#include "server/origin/origins.h"
 #include "server/server.h"
 #include "server/store/racy.h"
 
@@ -127,6 +128,23 @@ static void put_blob_value(struct exec *x, const struct binary_header *h, const 
     out_blob(x->out, peek->blob, (struct slice){peek->value, peek->len});
 }
 
+/* What an origin has for a key that is not there. */
+static bool answer_instead(struct exec *x, const struct binary_header *h, const struct verb *verb,
+                           const struct key *key)
+{
+    struct store_peek peek = {0};
+    struct origin_gift gift;
+
+    if (!x->instead || !origins_instead(x, key, &gift))
+        return false;
+    peek.blob = gift.blob;
+    peek.value = gift.value.data;
+    peek.len = (uint32_t)gift.value.len;
+    peek.flags = gift.flags;
+    put_blob_value(x, h, verb, key, &peek);
+    return true;
+}
+
 /* False on a miss. When memory is too short to give an item its first cas, it
  * is answered with none rather than not at all. */
 static bool answer_value(struct exec *x, const struct binary_header *h, const struct verb *verb,
@@ -142,7 +160,7 @@ static bool answer_value(struct exec *x, const struct binary_header *h, const st
         if (status == PEEK_MISS) {
             counter_add(x->counters, mc_get_expired, peek.expired);
             counter_add(x->counters, expired_on_read, peek.expired);
-            return false;
+            return answer_instead(x, h, verb, key);
         }
         if (__builtin_expect(!memcache_shows(peek.state), 0)) {
             if (memcache_is_hidden(status, &peek))
@@ -724,6 +742,17 @@ void binary_refuse_stranger(struct exec *x, const uint8_t *head)
 
     counter_add(x->counters, protocol_errors, 1);
     reply_error_status(x, &h, BINARY_AUTH_FAILURE);
+}
+
+void binary_refuse_origin(struct exec *x, const struct request *rq, const char *text)
+{
+    struct binary_header h = binary_header_decode(rq->argv[0].data);
+    struct slice words = slice_of(text);
+    uint8_t *p = out_room(x->out, BINARY_HEADER + words.len);
+
+    p = binary_put_header(p, &h, BINARY_INTERNAL, 0, 0, words.len, 0);
+    memcpy(p, words.data, words.len);
+    out_commit(x->out, p + words.len);
 }
 
 struct request binary_in_words(const struct request *rq, struct slice words[2])

@@ -17,6 +17,7 @@
 #include "protocol/memcache_text.h"
 #include "server/check.h"
 #include "server/command/memcache_edit.h"
+#include "server/origin/origins.h"
 
 static const struct slice nothing = {(const uint8_t *)"", 0};
 
@@ -351,6 +352,24 @@ static bool edit_and_answer_mg(struct exec *x, const struct meta_request *meta, 
     return true;
 }
 
+/* What an origin has for a key that is not there. */
+static bool answer_mg_instead(struct exec *x, const struct meta_request *meta, const struct key *key)
+{
+    struct store_peek peek = {0};
+    struct origin_gift gift;
+    struct mg_view view;
+
+    if (!x->instead || !origins_instead(x, key, &gift))
+        return false;
+    peek.blob = gift.blob;
+    peek.value = gift.value.data;
+    peek.len = (uint32_t)gift.value.len;
+    peek.flags = gift.flags;
+    view = view_of(meta, &peek, NULL);
+    put_mg_blob(x, meta, &view, &peek);
+    return true;
+}
+
 static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
 {
     bool touched = hit && meta->has_exptime;
@@ -385,6 +404,7 @@ void mc_mg(struct exec *x, struct request *rq)
         hit = edit_and_answer_mg(x, &meta, &key, &marks);
     else
         hit = answer == MG_HIT;
+    hit = hit || answer_mg_instead(x, &meta, &key);
     if (!hit && !meta.quiet)
         reply_code(x, &meta, "EN");
     count_mg(x, &meta, hit);

@@ -40,7 +40,8 @@ void origins_free(struct server *server);
 /* True: let the handler run; x->instead says that origins_instead() may know of
  * something for keys that it misses. False: the request waits, or is answered. */
 bool origins_ready(struct exec *x, const struct command *command, const struct request *rq);
-bool origins_ready_memcache(struct exec *x, const struct request *rq);
+/* `rq` is in words; `packet` is the same request as it came, in the binary protocol. */
+bool origins_ready_memcache(struct exec *x, const struct request *rq, const struct request *packet);
 
 /* ---- for handlers, while x->instead is set ---- */
 

@@ -252,12 +252,15 @@ bool origins_ready(struct exec *x, const struct command *command, const struct r
     return false;
 }
 
-static void refuse_memcache(struct exec *x, const struct reading *r)
+static void refuse_memcache(struct exec *x, const struct request *rq, const char *why)
 {
     char text[TEXT_MAX + 32];
 
-    snprintf(text, sizeof text, "SERVER_ERROR origin %s", r->why);
-    reply_line(x, text);
+    snprintf(text, sizeof text, "SERVER_ERROR origin %s", why);
+    if (x->session->binary)
+        binary_refuse_origin(x, rq, text + sizeof "SERVER_ERROR " - 1);
+    else
+        reply_line(x, text);
 }
 
 /* "get", "gets", "mg" have their keys from the first word on, "gat", "gats" from the second. 0: none of them.
@@ -301,7 +304,7 @@ static void read_words(struct reading *r, const struct request *rq)
     }
 }
 
-bool origins_ready_memcache(struct exec *x, const struct request *rq)
+bool origins_ready_memcache(struct exec *x, const struct request *rq, const struct request *packet)
 {
     struct reading r = {.x = x};
 
@@ -315,7 +318,7 @@ bool origins_ready_memcache(struct exec *x, const struct request *rq)
     if (is_ready(&r))
         return true;
     if (!is_waiting(x))
-        refuse_memcache(x, &r);
+        refuse_memcache(x, packet, r.why);
     return false;
 }
 
