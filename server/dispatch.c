@@ -505,6 +505,10 @@ static void run_specially(struct exec *x, const struct command *command, struct 
         return;
     }
     if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
+        if ((modes & SERVER_ORIGINS) && !origins_may_queue(x, command, rq)) {
+            transaction_spoil(x->session);
+            return;
+        }
         transaction_queue(x, command, rq);
         return;
     }

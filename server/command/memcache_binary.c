@@ -755,6 +755,27 @@ void binary_refuse_origin(struct exec *x, const struct request *rq, const char *
     out_commit(x->out, p + words.len);
 }
 
+bool binary_read_set(const struct request *rq, uint32_t *flags, int64_t *exptime)
+{
+    struct binary_header h = binary_header_decode(rq->argv[0].data);
+
+    if (!is_set(h.opcode) || h.cas != 0 || h.extras_len != STORE_EXTRAS)
+        return false;
+    *flags = binary_u32(extras_of(rq));
+    *exptime = binary_u32(extras_of(rq) + 4);
+    return true;
+}
+
+void binary_answer_written(struct exec *x, const struct request *rq, bool found)
+{
+    struct binary_header h = binary_header_decode(rq->argv[0].data);
+
+    if (!found)
+        reply_error_status(x, &h, BINARY_NOT_FOUND);
+    else if (!(verb_of(h.opcode)->marks & QUIET))
+        reply_done(x, &h, 0);
+}
+
 struct request binary_in_words(const struct request *rq, struct slice words[2])
 {
     static const char *const names[BINARY_OPCODES] = {

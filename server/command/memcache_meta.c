@@ -16,6 +16,7 @@
 
 #include "protocol/memcache_text.h"
 #include "server/check.h"
+#include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/origin/origins.h"
 
@@ -586,6 +587,20 @@ void mc_md(struct exec *x, struct request *rq)
     counter_add(x->counters, mc_delete_misses, code[0] != 'H');
     if (code[0] != 'H' || !meta.quiet)
         reply_code(x, &meta, code);
+}
+
+void memcache_meta_answer_written(struct exec *x, const struct request *rq, bool found)
+{
+    bool set = slice_is(rq->argv[0], "ms");
+    uint8_t key_room[META_KEY_ROOM];
+    struct meta_request meta;
+
+    if (!decode(x, rq, set ? META_SET : META_DELETE, key_room, &meta))
+        return;
+    if (set)
+        answer_ms(x, &meta, PUT_STORED, rq->data.len, 0);
+    else if (!found || !meta.quiet)
+        reply_code(x, &meta, found ? "HD" : "NF");
 }
 
 /* ---- ma ---- */

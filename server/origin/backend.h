@@ -24,6 +24,7 @@ enum answer_kind {
 struct answer {
     enum answer_kind kind;
     struct slice value;
+    bool existed;     /* DONE, to a DELETE: there was something to delete */
     const char *why;  /* REFUSED, FAILED: one line */
     bool has_max_age; /* the origin says how long the value is fresh */
     bool no_store;    /* ... that it must not be kept */

@@ -283,6 +283,7 @@ static void read_status(const struct exchange *e, long status, struct answer *an
 {
     if (is_good(status)) {
         answer->kind = e->call->kind == CALL_GET ? ANSWER_VALUE : ANSWER_DONE;
+        answer->existed = e->call->kind == CALL_DELETE;
         answer->value = (struct slice){e->body != NULL ? e->body : (const uint8_t *)"", e->len};
         read_control(e, answer);
         return;

@@ -8,6 +8,7 @@
 #include "server/glob.h"
 #include "server/log.h"
 #include "server/origin/origins_private.h"
+#include "server/origin/writes.h"
 #include "server/server.h"
 
 enum { WAIT_MS = 500 };
@@ -63,6 +64,15 @@ static void retire(struct origins *os, struct origin *o)
     CHECK_UNREACHABLE();
 }
 
+static bool takes_writes(const struct origin_rules *rules)
+{
+    bool takes = false;
+
+    for (unsigned i = 0; i < rules->len; i++)
+        takes |= rules->rules[i].write != ORIGIN_WRITE_OFF;
+    return takes;
+}
+
 /* Under the lock. */
 static const char *replace_all(struct origins *os, const struct origin_rules *rules)
 {
@@ -92,6 +102,7 @@ static const char *replace_all(struct origins *os, const struct origin_rules *ru
             retire(os, os->all[i]);
     }
     memcpy(os->all, fresh, sizeof fresh);
+    atomic_store_explicit(&os->takes_writes, takes_writes(rules), memory_order_relaxed);
     os->len = rules->len;
     return NULL;
 }
@@ -118,7 +129,7 @@ static const char *apply(struct server *server)
 
 /* ---- the thread ---- */
 
-static void wake_thread(struct origins *os)
+void origins_wake_thread(struct origins *os)
 {
     eventfd_write(os->eventfd, 1);
 }
@@ -167,7 +178,13 @@ static void take_inbox(struct origins *os)
         if (f->next != NULL)
             f->next->prev = f;
         os->fetches = f;
-        origin_begin(&f->job);
+        if (!writes_answer(os->writes, f)) {
+            origin_begin(&f->job);
+            continue;
+        }
+        origin_unreserve(f->job.origin);
+        unlink_fetch(f);
+        origins_fetch_free(&f);
     }
 }
 
@@ -221,6 +238,7 @@ static void turn(struct origins *os)
 {
     loop_run(os->loop, loop_wait(os->loop, sleep_ms(os)));
     take_inbox(os);
+    writes_pump(os->writes);
     timers_run(&os->timers, (instant){origin_ticks_ms()});
     pump_all(os);
 }
@@ -241,6 +259,9 @@ static void *run(void *arg)
         turn(os);
     take_inbox(os);
     give_up_all(os);
+    while (writes_some(os->writes) && origin_ticks_ms() < os->stop_by_ms)
+        turn(os);
+    writes_give_up(os->writes);
     return NULL;
 }
 
@@ -291,7 +312,7 @@ void origins_submit(struct fetch *f, uint64_t token)
     os->inbox_last = f;
     pthread_mutex_unlock(&os->lock);
     if (first)
-        wake_thread(os);
+        origins_wake_thread(os);
 }
 
 /* ---- life ---- */
@@ -309,7 +330,7 @@ bool origins_init(struct server *server, char *err, size_t err_len)
     pthread_mutex_init(&os->lock, NULL);
     os->eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (os->eventfd < 0 || (os->loop = loop_new()) == NULL || (os->outcomes = outcomes_new()) == NULL ||
-        (os->local = store_local_new(server->store)) == NULL ||
+        (os->writes = writes_new(os)) == NULL || (os->local = store_local_new(server->store)) == NULL ||
         !loop_add(os->loop, os->eventfd, LOOP_READ, &os->source))
         return false;
     if ((why = apply(server)) != NULL)
@@ -342,7 +363,7 @@ const char *origins_apply(struct server *server)
 
     if (why == NULL && !ensure_thread(server->origins))
         return "cannot start a thread for the origins";
-    wake_thread(server->origins);
+    origins_wake_thread(server->origins);
     return why;
 }
 
@@ -354,7 +375,7 @@ void origins_stop(struct server *server, int64_t limit_ms)
         return;
     atomic_store_explicit(&os->stop_by_ms, origin_ticks_ms() + limit_ms, memory_order_relaxed);
     atomic_store_explicit(&os->stopping, true, memory_order_release);
-    wake_thread(os);
+    origins_wake_thread(os);
     pthread_join(os->thread, NULL);
     os->running = false;
 }
@@ -373,6 +394,7 @@ void origins_free(struct server *server)
         origin_unpin(&os->retired[i]);
     timers_free(&os->timers);
     outcomes_free(&os->outcomes);
+    writes_free(&os->writes);
     store_local_free(&os->local);
     loop_free(&os->loop);
     if (os->eventfd >= 0)

@@ -43,6 +43,10 @@ bool origins_ready(struct exec *x, const struct command *command, const struct r
 /* `rq` is in words; `packet` is the same request as it came, in the binary protocol. */
 bool origins_ready_memcache(struct exec *x, const struct request *rq, const struct request *packet);
 
+/* A request that writes is about to be queued by MULTI. False: its keys are written to
+ * their origin, which EXEC cannot wait for; answered. */
+bool origins_may_queue(struct exec *x, const struct command *command, const struct request *rq);
+
 /* ---- for handlers, while x->instead is set ---- */
 
 /* What to answer with for a key that is not there: a value that may not be kept,

@@ -19,6 +19,15 @@ struct fetch {
     uint8_t name[];
 };
 
+/* The grace of a value whose origin allows that it is served while it is asked
+ * for anew (stale-while-revalidate, in whole seconds) is this much more than
+ * whole seconds; any other grace is for when the origin fails. */
+enum { GRACE_REVALIDATES_MS = 1, SECOND_MS = 1000 };
+static inline bool grace_revalidates(uint32_t grace_ms)
+{
+    return grace_ms % SECOND_MS == GRACE_REVALIDATES_MS;
+}
+
 struct origins {
     struct loop_source source; /* first: of the eventfd */
     int eventfd;
@@ -37,6 +46,8 @@ struct origins {
     struct origin *retired[ORIGIN_RULES_MAX]; /* until nobody else has them pinned */
     struct fetch *inbox, *inbox_last;
     struct outcomes *outcomes;
+    struct writes *writes;     /* has a lock of its own */
+    _Atomic bool takes_writes; /* one of the rules does */
 };
 
 /* ---- workers ---- */
@@ -48,6 +59,13 @@ struct fetch *origins_fetch_new(struct origins *origins, struct origin *origin, 
 void origins_fetch_free(struct fetch **fetch);
 /* Hands it over, for the lease `token`. The key's outcome of before is forgotten. */
 void origins_submit(struct fetch *fetch, uint64_t token);
+void origins_wake_thread(struct origins *origins);
+
+/* serve_writes.c: the same as origins_ready(), for requests that write. */
+bool origins_write_ready(struct exec *x, const struct command *command, const struct request *rq);
+bool origins_write_ready_memcache(struct exec *x, const struct request *rq, const struct request *packet);
+/* "SERVER_ERROR origin <why>", or what that is in the binary protocol. */
+void origins_refuse_memcache(struct exec *x, const struct request *packet, const char *why);
 
 /* ---- store.c: what fetches bring ---- */
 

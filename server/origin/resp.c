@@ -388,6 +388,8 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *arg)
         answer.why = why;
     } else if (call->kind == CALL_GET) {
         read_value(said, &answer);
+    } else {
+        answer.existed = said->type == REDIS_REPLY_INTEGER && said->integer > 0;
     }
     call_end(call, &answer);
 }

@@ -6,7 +6,9 @@
  * being looked at anew each time. When a fetch fails, the value that is out of
  * time but in its grace is served in its place; if there is none, the whole
  * request is answered with an error, since a null would say "there is none". */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "protocol/memcache_meta.h"
 #include "protocol/memcache_text.h"
@@ -21,6 +23,8 @@
 enum {
     LEASE_SLACK_MS = 1000, /* beyond the time a fetch may take: the fetch is to end first */
     TEXT_MAX = 300,
+    FARTHEST =
+        22, /* -log() of the least dice: beyond so many times the fetch's time there is no need to throw */
 };
 
 /* What has been found out about the keys of one request. */
@@ -94,10 +98,20 @@ static bool wait_for(struct reading *r, const struct store_edit *edit, struct or
 
 enum taken { TAKEN_SETTLED, TAKEN_GRANTED, TAKEN_HELD, TAKEN_NO_ROOM, TAKEN_NO_WAITING };
 
+/* It may be served while it is asked for anew, by one. */
+static enum taken revalidate(struct reading *r, struct store_edit *edit, struct origin *o, uint64_t *token)
+{
+    r->x->instead = true;
+    origin_count(o, stale_served);
+    return lease_take(edit, lease_ms(o), token) == LEASE_GRANTED ? TAKEN_GRANTED : TAKEN_SETTLED;
+}
+
 static enum taken take_within(struct reading *r, struct store_edit *edit, struct origin *o, uint64_t *token)
 {
     if (edit->found && (edit->state & (ITEM_PENDING | ITEM_STALE)) == 0)
         return TAKEN_SETTLED;
+    if (is_stale(edit) && edit->graced && grace_revalidates(edit->herd.grace_ms))
+        return revalidate(r, edit, o, token);
     switch (lease_take(edit, lease_ms(o), token)) {
     case LEASE_GRANTED: break;
     case LEASE_HELD: return wait_for(r, edit, o) ? TAKEN_HELD : TAKEN_NO_WAITING;
@@ -189,14 +203,72 @@ static void supply(struct reading *r, const struct key *key, struct origin *o)
     }
 }
 
+/* ---- ahead of time ---- */
+
+/* XFetch (Vattani, Chierichetti and Lowenstein, VLDB 2015): the nearer the end
+ * and the longer the fetch took, the likelier; so that of many readers about one
+ * begins in time, and a key that is rarely read is not fetched for nothing. */
+static bool is_time(struct exec *x, const struct store_peek *peek)
+{
+    double beta = option_live(x->options, origin_refresh_beta) / 100.0, reach;
+    int64_t left = since(peek->expires, x->now).ms;
+
+    if (!peek->herded || peek->herd.fill_ms == 0 || peek->expires.ms == 0 || beta <= 0)
+        return false;
+    reach = peek->herd.fill_ms * beta;
+    if ((double)left > reach * FARTHEST)
+        return false;
+    return -reach * log(((double)random() + 1) / ((double)RAND_MAX + 2)) >= (double)left;
+}
+
+static bool take_live(struct exec *x, const struct key *key, struct origin *o, uint64_t *token)
+{
+    struct store_edit edit;
+    bool taken;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    taken = lease_state(&edit) == LEASE_LIVE && lease_take(&edit, lease_ms(o), token) == LEASE_GRANTED;
+    store_edit_end(&edit);
+    return taken;
+}
+
+/* Nobody waits for it; while one is under way its lease keeps others from beginning. */
+static void refresh(struct exec *x, const struct key *key)
+{
+    struct origin *o = origins_match(x->server->origins, (struct slice){key->data, key->len});
+    struct fetch *f;
+    uint64_t token;
+
+    if (o == NULL)
+        return;
+    if (origin_reserve(o) == PLACE_KEPT) {
+        f = origins_fetch_new(x->server->origins, o, key);
+        if (f != NULL)
+            origin_pin(o);
+        if (f != NULL && take_live(x, key, o, &token)) {
+            origin_count(o, refreshes);
+            origins_submit(f, token);
+        } else {
+            origins_fetch_free(&f);
+            origin_unreserve(o);
+        }
+    }
+    origin_unpin(&o);
+}
+
+/* ---- one key ---- */
+
 static void read_key(struct reading *r, const struct key *key)
 {
     struct exec *x = r->x;
     struct store_peek peek;
     struct origin *o;
 
-    if (store_look(x->store, x->local, key, x->now, false, &peek) != PEEK_MISS && is_settled(x, &peek))
+    if (store_look(x->store, x->local, key, x->now, false, &peek) != PEEK_MISS && is_settled(x, &peek)) {
+        if (__builtin_expect(peek.herded, 0) && is_time(x, &peek))
+            refresh(x, key);
         return;
+    }
     o = origins_match(x->server->origins, (struct slice){key->data, key->len});
     if (o == NULL)
         return;
@@ -231,12 +303,19 @@ static bool reads(const struct command *command)
     return h == cmd_get || h == cmd_mget || h == cmd_getex || h == cmd_getrange || h == cmd_strlen;
 }
 
+static bool takes_writes(const struct exec *x)
+{
+    return atomic_load_explicit(&x->server->origins->takes_writes, memory_order_relaxed);
+}
+
 bool origins_ready(struct exec *x, const struct command *command, const struct request *rq)
 {
     struct reading r = {.x = x};
     uint32_t last;
 
     x->instead = false;
+    if ((command->flags & CMD_WRITE) && takes_writes(x) && !origins_write_ready(x, command, rq))
+        return false;
     if (!reads(command) || !exec_may_park(x))
         return true;
     last = command_last_key(command, rq->argc);
@@ -252,13 +331,13 @@ bool origins_ready(struct exec *x, const struct command *command, const struct r
     return false;
 }
 
-static void refuse_memcache(struct exec *x, const struct request *rq, const char *why)
+void origins_refuse_memcache(struct exec *x, const struct request *packet, const char *why)
 {
     char text[TEXT_MAX + 32];
 
     snprintf(text, sizeof text, "SERVER_ERROR origin %s", why);
     if (x->session->binary)
-        binary_refuse_origin(x, rq, text + sizeof "SERVER_ERROR " - 1);
+        binary_refuse_origin(x, packet, text + sizeof "SERVER_ERROR " - 1);
     else
         reply_line(x, text);
 }
@@ -309,6 +388,8 @@ bool origins_ready_memcache(struct exec *x, const struct request *rq, const stru
     struct reading r = {.x = x};
 
     x->instead = false;
+    if (takes_writes(x) && !origins_write_ready_memcache(x, rq, packet))
+        return false;
     if (!exec_may_park(x))
         return true;
     if (!x->session->binary && slice_equals(rq->argv[0], slice_of("mg")) && rq->argc > 1)
@@ -318,7 +399,7 @@ bool origins_ready_memcache(struct exec *x, const struct request *rq, const stru
     if (is_ready(&r))
         return true;
     if (!is_waiting(x))
-        refuse_memcache(x, packet, r.why);
+        origins_refuse_memcache(x, packet, r.why);
     return false;
 }
 

@@ -5,6 +5,8 @@
 #include "server/origin/origins_private.h"
 #include "server/server.h"
 
+enum { GRACE_MAX_S = 604800 };
+
 static bool leave_outcome(struct fetch *f, struct outcome *outcome)
 {
     struct origins *os = f->origins;
@@ -31,6 +33,17 @@ static void leave_value(struct fetch *f, struct slice value)
     leave_outcome(f, &outcome);
 }
 
+/* For how long it is kept beyond its time. The origin's word is more than the rule's. */
+static uint32_t grace_ms(const struct origin_rule *rule, const struct answer *answer)
+{
+    uint32_t ms = (uint32_t)rule->grace_ms;
+
+    if (answer->stale_s > 0)
+        return (uint32_t)(answer->stale_s < GRACE_MAX_S ? answer->stale_s : GRACE_MAX_S) * SECOND_MS +
+               GRACE_REVALIDATES_MS;
+    return grace_revalidates(ms) ? ms - 1 : ms;
+}
+
 /* What is to be stored; false: nothing is. */
 static bool shape_value(const struct origin_rule *rule, const struct answer *answer, instant now,
                         struct store_value *out)
@@ -50,7 +63,7 @@ static bool shape_value(const struct origin_rule *rule, const struct answer *ans
         ttl_ms = answer->max_age_s * 1000;
     if (ttl_ms > 0) {
         out->expires = after(now, (span){ttl_ms});
-        out->herd.grace_ms = (uint32_t)rule->grace_ms;
+        out->herd.grace_ms = grace_ms(rule, answer);
     }
     return true;
 }
