@@ -10,6 +10,7 @@
 #include "server/check.h"
 #include "server/clients.h"
 #include "server/herd/herd.h"
+#include "server/herd/protect.h"
 #include "server/log.h"
 #include "server/pause.h"
 #include "server/push.h"
@@ -136,6 +137,7 @@ static void leave_worker(struct conn *c)
     unpark(c);
     untouch(c);
     herd_leave(w->server, &c->session);
+    protect_leave(w, &c->session);
     push_leave(w, &c->session);
     if (c->prev != NULL)
         c->prev->next = c->next;

@@ -21,6 +21,7 @@ enum option_kind {
     KIND_CHOICE,
     KIND_TEXT,
     KIND_WORDS,
+    KIND_RULES,
     KIND_POLICY,
     KIND_FIXED
 };
@@ -56,6 +57,7 @@ static const struct option_row rows[] = {
 #define CHOICE(field, name, value, choices, when, help)  {name, value, choices, help, FIELD(field), 0, 0, KIND_CHOICE, when},
 #define TEXT(field, name, value, when, help)             {name, value, "", help, FIELD(field), 0, 0, KIND_TEXT, when},
 #define WORDS(field, name, value, when, help)            {name, value, "", help, FIELD(field), 0, 0, KIND_WORDS, when},
+#define RULES(field, name, value, when, help)            {name, value, "", help, FIELD(field), 0, 0, KIND_RULES, when},
 #define POLICY(field, name, value, choices, when, help)  {name, value, choices, help, FIELD(field), 0, 0, KIND_POLICY, when},
 #define FIXED(name, value, help)                         {name, value, "", help, 0, 0, 0, KIND_FIXED, LIVE},
 #include "server/options.def"
@@ -73,7 +75,8 @@ static void *field_of(const struct options *o, const struct option_row *row)
 
 static bool is_string(const struct option_row *row)
 {
-    return row->kind == KIND_TEXT || row->kind == KIND_WORDS || row->kind == KIND_POLICY;
+    return row->kind == KIND_TEXT || row->kind == KIND_WORDS || row->kind == KIND_RULES ||
+           row->kind == KIND_POLICY;
 }
 
 __attribute__((format(printf, 2, 3))) static void say(struct option_error *err, const char *fmt, ...)
@@ -374,7 +377,8 @@ static enum option_status row_set(struct options *o, const struct option_row *ro
     case KIND_SHARE: return set_share(field_of(o, row), row, value, err);
     case KIND_CHOICE: return set_choice(field_of(o, row), row, value, err);
     case KIND_TEXT:
-    case KIND_WORDS: return set_string(field_of(o, row), value, err);
+    case KIND_WORDS:
+    case KIND_RULES: return set_string(field_of(o, row), value, err);
     case KIND_POLICY: return set_policy(o, row, value, err);
     case KIND_FIXED:
         if (strcasecmp(value, row->value) == 0)
@@ -451,6 +455,7 @@ static void row_get(const struct options *o, const struct option_row *row, char 
         return;
     case KIND_TEXT:
     case KIND_WORDS:
+    case KIND_RULES:
     case KIND_POLICY: snprintf(out, room, "%s", *(char **)field_of(o, row)); return;
     case KIND_FIXED: snprintf(out, room, "%s", row->value); return;
     }
@@ -536,13 +541,23 @@ bool options_copy(struct options *to, const struct options *from)
 
 /* ---- the command line and the file ---------------------------------- */
 
-/* Joins the words and sets the row. Words beyond the first are for WORDS only. */
+/* Behind those that earlier lines have given. False: it does not fit. */
+static bool add_rule(const struct options *o, const struct option_row *row, const char *value,
+                     char all[OPTION_VALUE_MAX])
+{
+    const char *before = *(char **)field_of(o, row);
+
+    return snprintf(all, OPTION_VALUE_MAX, "%s%s%s", before, before[0] != '\0' ? "; " : "", value) <
+           OPTION_VALUE_MAX;
+}
+
+/* Joins the words and sets the row. Words beyond the first are for WORDS and RULES only. */
 static bool set_from_words(struct options *o, const char *where, const char *name, const char *const *words,
                            size_t count, struct option_error *err)
 {
     const struct option_row *row = row_find(name);
     struct option_error why;
-    char joined[OPTION_VALUE_MAX] = "";
+    char joined[OPTION_VALUE_MAX] = "", all[OPTION_VALUE_MAX];
     const char *value = count == 1 ? words[0] : joined;
 
     if (row == NULL) {
@@ -554,7 +569,7 @@ static bool set_from_words(struct options *o, const char *where, const char *nam
         say(err, "%s'%s': a value is missing; the default is '%s'", where, row->name, row->value);
         return false;
     }
-    if (count > 1 && row->kind != KIND_WORDS && row->kind != KIND_FIXED) {
+    if (count > 1 && row->kind != KIND_WORDS && row->kind != KIND_RULES && row->kind != KIND_FIXED) {
         say(err, "%s'%s': takes one value, but %zu were given; put a value with spaces in quotes", where,
             row->name, count);
         return false;
@@ -571,7 +586,12 @@ static bool set_from_words(struct options *o, const char *where, const char *nam
             return false;
         }
     }
-    if (row_set(o, row, value, &why) != OPTION_OK) {
+    if (row->kind == KIND_RULES && value[0] != '\0' && !add_rule(o, row, value, all)) {
+        say(err, "%s'%s': all its lines together must be shorter than %d bytes", where, row->name,
+            OPTION_VALUE_MAX);
+        return false;
+    }
+    if (row_set(o, row, row->kind == KIND_RULES && value[0] != '\0' ? all : value, &why) != OPTION_OK) {
         say(err, "%s'%s' cannot be '%.80s': %s", where, row->name, value, why.text);
         return false;
     }
@@ -900,6 +920,7 @@ static void range_print(const struct option_row *row, char *out, size_t room)
     case KIND_SHARE: snprintf(out, room, "bytes, or 1%% to 100%% of maxmemory"); return;
     case KIND_TEXT:
     case KIND_WORDS:
+    case KIND_RULES:
     case KIND_FIXED: break;
     }
     snprintf(out, room, "%s", "");

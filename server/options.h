@@ -36,6 +36,7 @@ struct options {
 #define CHOICE(field, name, value, choices, when, help)  int field;
 #define TEXT(field, name, value, when, help)             char *field;
 #define WORDS(field, name, value, when, help)            char *field;
+#define RULES(field, name, value, when, help)            char *field;
 #define POLICY(field, name, value, choices, when, help)  char *field;
 #include "server/options.def"
 };

@@ -1,5 +1,6 @@
 /* reply.c - the words a handler answers in, written as its session's protocol wants them. */
 #include "server/exec.h"
+#include "server/herd/protect.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -148,24 +149,61 @@ void reply_racy_bulk(struct exec *x, const uint8_t *value, size_t len)
     out_commit(x->out, p + 2);
 }
 
-static bool reply_missed(struct exec *x, const struct key *key)
+static bool reply_missed(struct exec *x)
 {
-    struct origin_gift gift;
-
-    if (__builtin_expect(x->instead, 0) && origins_instead(x, key, &gift)) {
-        reply_bulk_blob(x, gift.blob, gift.value);
-        counter_add(x->counters, keyspace_hits, 1);
-        return true;
-    }
     reply_null(x);
     counter_add(x->counters, keyspace_misses, 1);
     return false;
+}
+
+/* What an origin has for a key that is not there. */
+static bool reply_instead(struct exec *x, const struct key *key)
+{
+    struct origin_gift gift;
+
+    if (!origins_instead(x, key, &gift))
+        return false;
+    reply_bulk_blob(x, gift.blob, gift.value);
+    counter_add(x->counters, keyspace_hits, 1);
+    return true;
+}
+
+/* A value that is in its grace, from inside the edit. */
+static void reply_kept(struct exec *x, struct store_edit *edit)
+{
+    if (edit->blob != NULL) {
+        blob_pin(edit->blob);
+        reply_bulk_blob(x, edit->blob, edit->value);
+    } else {
+        reply_bulk(x, edit->value);
+    }
+    store_edit_end(edit);
+    counter_add(x->counters, keyspace_hits, 1);
+}
+
+enum absent { ABSENT_MISSED, ABSENT_ANSWERED, ABSENT_RETRY };
+
+/* No plain read finds it. Answers, unless it is to be looked at again, or the request is parked. */
+static enum absent reply_absent(struct exec *x, const struct key *key)
+{
+    struct store_edit edit;
+
+    if (__builtin_expect(x->instead, 0) && reply_instead(x, key))
+        return ABSENT_ANSWERED;
+    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    case PROTECT_MISS: reply_missed(x); return ABSENT_MISSED;
+    case PROTECT_PARKED: return ABSENT_MISSED;
+    case PROTECT_RETRY: return ABSENT_RETRY;
+    case PROTECT_STALE: reply_kept(x, &edit); return ABSENT_ANSWERED;
+    }
+    CHECK_UNREACHABLE();
 }
 
 bool reply_value_of(struct exec *x, const struct key *key)
 {
     size_t mark = out_mark(x->out);
     struct store_peek peek;
+    enum absent absent;
 
     for (;; out_rollback(x->out, mark)) {
         switch (store_peek(x->store, x->local, key, x->now, !x->no_touch, &peek)) {
@@ -175,14 +213,22 @@ bool reply_value_of(struct exec *x, const struct key *key)
                 continue;
             if (__builtin_expect(!state_shows(peek.state), 0)) {
                 out_rollback(x->out, mark); /* stale or pending, and nobody asked for that */
-                return reply_missed(x, key);
+                break;
+            }
+            if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+                out_rollback(x->out, mark);
+                return reply_missed(x);
             }
             counter_add(x->counters, keyspace_hits, 1);
             return true;
         case PEEK_BLOB:
             if (!state_shows(peek.state)) {
                 blob_unpin(&peek.blob);
-                return reply_missed(x, key);
+                break;
+            }
+            if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+                blob_unpin(&peek.blob);
+                return reply_missed(x);
             }
             reply_bulk_blob(x, peek.blob, (struct slice){peek.value, peek.len});
             counter_add(x->counters, keyspace_hits, 1);
@@ -190,8 +236,10 @@ bool reply_value_of(struct exec *x, const struct key *key)
         case PEEK_MISS:
             if (peek.expired)
                 counter_add(x->counters, expired_on_read, 1);
-            return reply_missed(x, key);
+            break;
         }
+        if ((absent = reply_absent(x, key)) != ABSENT_RETRY)
+            return absent == ABSENT_ANSWERED;
     }
 }
 

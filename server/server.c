@@ -17,6 +17,8 @@
 #include "server/clients.h"
 #include "server/gate.h"
 #include "server/herd/herd.h"
+#include "server/herd/protect.h"
+#include "server/herd/report.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/memcache_auth.h"
@@ -231,6 +233,17 @@ static bool open_memcache(struct server *server, char *err, size_t err_len)
     return why == NULL && prefixes_init(&server->prefixes);
 }
 
+static bool open_herd(struct server *server, char *err, size_t err_len)
+{
+    const char *why;
+
+    if (!herd_init(server))
+        return false;
+    if ((why = protect_apply(server)) != NULL)
+        snprintf(err, err_len, "herd-protect: %s", why);
+    return why == NULL;
+}
+
 static bool build(struct server *server, char *err, size_t err_len)
 {
     unsigned workers = server->options.threads > 0 ? (unsigned)server->options.threads : cores();
@@ -240,11 +253,13 @@ static bool build(struct server *server, char *err, size_t err_len)
     for (unsigned i = 0; i < STORE_DATABASES_MAX; i++)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_memcache(server, err, err_len) && open_store(server, workers, err, err_len) &&
-           (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) && herd_init(server) &&
-           (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
-           (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
-           (server->peers = peers_new()) != NULL && open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
+           (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) &&
+           open_herd(server, err, err_len) && (server->tracking = tracking_new(server)) != NULL &&
+           (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
+           (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
+           open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
+           make_workers(server, workers) && open_signals(server) &&
+           listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -414,6 +429,7 @@ void server_reset_stats(struct server *server)
     server->baseline.store = stats;
     pthread_mutex_unlock(&server->baseline.lock);
     lookout_reset(server);
+    herd_reset(server);
     pthread_mutex_lock(&server->errors.lock);
     server->errors.len = 0;
     pthread_mutex_unlock(&server->errors.lock);
@@ -513,6 +529,7 @@ void server_tick(struct server *server, instant now)
     sample_rates(server, now);
     memory_measure(server);
     changes_tick(server, now);
+    protect_tick(server);
 }
 
 /* ---- options ---- */
@@ -569,6 +586,8 @@ const char *server_apply_option(struct server *server, const char *name)
                      "maxmemory";
     if (strcmp(name, "maxmemory-policy") == 0)
         return apply_policy(server);
+    if (strcmp(name, "herd-protect") == 0)
+        return protect_apply(server);
     if (strcmp(name, "memcache-auth-file") == 0)
         return memcache_auth_load(server);
     if (strcmp(name, "origin") == 0)

@@ -24,6 +24,7 @@ struct monitors;
 struct memcache_auth;
 struct peers;
 struct herd;
+struct herd_rules;
 struct origins;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
@@ -85,11 +86,13 @@ struct server {
     pthread_mutex_t options_lock;
     struct store *store;
     struct gate *gate;
-    struct changes *changes; /* who hears of changed keys; changes.h */
-    struct watches *watches; /* keys under WATCH; watch.h */
-    struct herd *herd;       /* leases and who waits for them; herd.h */
-    struct origins *origins; /* who knows keys that are not here; origin/origins.h */
-    _Atomic unsigned modes;  /* enum server_mode */
+    struct changes *changes;               /* who hears of changed keys; changes.h */
+    struct watches *watches;               /* keys under WATCH; watch.h */
+    struct herd *herd;                     /* leases and who waits for them; herd.h */
+    struct herd_rules *_Atomic herd_rules; /* herd/protect.c's; NULL: none */
+    struct store_shaper herd_shaper;       /* the same */
+    struct origins *origins;               /* who knows keys that are not here; origin/origins.h */
+    _Atomic unsigned modes;                /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */
     struct pubsub *pubsub;

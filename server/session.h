@@ -55,6 +55,7 @@ enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 struct push;
 struct transaction;
 struct exec;
+struct held_lease;
 
 /* A reply too long to be made at once: conn asks for the next piece whenever
  * the one before is through, and nothing else of the connection is done until
@@ -100,6 +101,8 @@ struct session {
     _Atomic int64_t redirect_shown;     /* of tracking: -1 none, 0 to itself */
     _Atomic bool waiting;               /* parked by its handler, so CLIENT UNBLOCK may end it */
     struct waiter waiter;               /* for a key that another client fills; herd.h */
+    struct held_lease *held;            /* leases it got without asking; herd/protect.c's */
+    unsigned held_len;
     uint64_t commands;
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "server/check.h"
 #include "server/command/command.h"
+#include "server/herd/report.h"
 #include "server/memory.h"
 #include "server/origin/origins.h"
 #include "server/pubsub.h"
@@ -17,7 +18,7 @@
 #include "server/lookout.h"
 #include "server/tracking.h"
 
-enum { LINE_MAX_BYTES = 512 };
+enum { LINE_MAX_BYTES = 1024 };
 
 struct info {
     struct exec *x;
@@ -477,6 +478,31 @@ static void info_latencystats(struct info *info)
         each_command(info, latencystat_line);
 }
 
+/* As "rule0:parked_now=0,...": the pattern stands last, as it may hold anything but blanks. */
+static void herd_rule_line(struct info *info, unsigned i, const char *pattern,
+                           const struct herd_figure *figures, size_t n)
+{
+    char text[LINE_MAX_BYTES];
+    size_t len = 0;
+
+    for (size_t k = 0; k < n && len < sizeof text; k++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s=%llu,", figures[k].name,
+                                (unsigned long long)figures[k].value);
+    line(info, "herd_rule%u:%spattern=%s", i, text, pattern);
+}
+
+static void info_herd(struct info *info)
+{
+    struct herd_figure figures[HERD_FIGURES_MAX];
+    const char *pattern;
+    size_t n = herd_figures(info->server, &info->counters, figures);
+
+    for (size_t i = 0; i < n; i++)
+        number(info, figures[i].name, figures[i].value);
+    for (unsigned i = 0; (n = herd_rule_figures(info->server, i, &pattern, figures)) > 0; i++)
+        herd_rule_line(info, i, pattern, figures, n);
+}
+
 static void info_cluster(struct info *info)
 {
     number(info, "cluster_enabled", option_live(&info->server->options, cluster_enabled));
@@ -524,6 +550,7 @@ static const struct section {
     {"commandstats", "Commandstats", info_commandstats, true},
     {"errorstats", "Errorstats", info_errorstats, false},
     {"latencystats", "Latencystats", info_latencystats, true},
+    {"herd", "Herd", info_herd, false},
     {"cluster", "Cluster", info_cluster, false},
     {"origins", "Origins", info_origins, true},
     {"keyspace", "Keyspace", info_keyspace, false},

@@ -10,6 +10,7 @@
 #include "protocol/memcache_text.h"
 #include "server/check.h"
 #include "server/command/memcache_edit.h"
+#include "server/herd/protect.h"
 #include "server/origin/origins.h"
 #include "server/server.h"
 
@@ -109,26 +110,48 @@ bool memcache_first_key(const struct request *rq, struct slice *key)
 
 /* ---- what was refused before it got here ---- */
 
-static void drop(struct exec *x, struct slice name)
+/* `win`: the number of the win it was to be stored for, 0: of none. What is
+ * there now is outdated only if that is still out. */
+static void drop(struct exec *x, struct slice name, uint64_t win)
 {
     struct key key = store_key_in(x->store, x->db, name);
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    store_edit_drop(&edit);
+    if (win == 0 || lease_give_back(&edit, win & ~LEASE_MARK))
+        store_edit_drop(&edit);
     store_edit_end(&edit);
 }
 
-/* Only the verbs that replace whatever is there; an add or append that fails leaves it alone. */
+static uint64_t win_of(const struct exec *x, const struct meta_request *meta)
+{
+    return memcache_is_fenced(x) && meta->has_cas && (meta->cas & LEASE_MARK) != 0 ? meta->cas : 0;
+}
+
+static void give_back(struct exec *x, struct slice name, uint64_t token)
+{
+    struct key key = store_key_in(x->store, x->db, name);
+    struct store_edit edit;
+
+    store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    lease_give_back(&edit, token);
+    store_edit_end(&edit);
+}
+
+/* Only the verbs that replace whatever is there; an add or append that fails
+ * leaves it alone. Who waits for a fill shall not wait for this one any longer. */
 static void drop_outdated(struct exec *x, const struct request *rq)
 {
     uint8_t key_room[META_KEY_ROOM];
+    struct memcache_store line;
     struct meta_request meta;
 
     if (slice_is(rq->argv[0], "set"))
-        drop(x, rq->argv[1]);
+        drop(x, rq->argv[1], 0);
     else if (slice_is(rq->argv[0], "ms") && meta_decode(rq, META_SET, key_room, &meta) == NULL)
-        drop(x, meta.key);
+        drop(x, meta.key, win_of(x, &meta));
+    else if (slice_is(rq->argv[0], "lease-set") && memcache_lease_decode(rq, &line) == NULL)
+        give_back(x, rq->argv[1], line.token);
 }
 
 void memcache_refused(struct exec *x, struct request *rq, const char *error, bool too_large)
@@ -186,11 +209,54 @@ static bool answer_instead(struct exec *x, const struct key *key, bool with_cas)
     return true;
 }
 
+enum found { FOUND_NOTHING, FOUND_ANSWERED, FOUND_RETRY };
+
+static void put_kept(struct exec *x, const struct key *key, const struct store_edit *edit, bool with_cas)
+{
+    struct store_peek kept = {.value = edit->value.data,
+                              .len = (uint32_t)edit->value.len,
+                              .flags = edit->flags,
+                              .cas = edit->cas,
+                              .blob = edit->blob};
+
+    if (kept.blob == NULL) {
+        put_value(x, key, &kept, with_cas);
+        return;
+    }
+    blob_pin(kept.blob);
+    put_blob_value(x, key, &kept, with_cas);
+}
+
+/* There is nothing to show: unless a rule has the reader wait, or be given what is in its grace. */
+static enum found answer_absent(struct exec *x, const struct key *key, bool with_cas)
+{
+    struct store_edit edit;
+
+    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    case PROTECT_MISS:
+    case PROTECT_PARKED: return FOUND_NOTHING;
+    case PROTECT_RETRY: return FOUND_RETRY;
+    case PROTECT_STALE:
+        put_kept(x, key, &edit, with_cas);
+        store_edit_end(&edit);
+        return FOUND_ANSWERED;
+    }
+    CHECK_UNREACHABLE();
+}
+
+/* The place-holder of a lease; without a rule, a get shows it as memcached does. */
+static bool holds_place(struct exec *x, const struct key *key, const struct store_peek *peek)
+{
+    return (peek->state & (ITEM_PENDING | ITEM_NEGATIVE)) != 0 && protect_on(x) &&
+           protect_has_rule(x, (struct slice){key->data, key->len});
+}
+
 /* False on a miss, which a get passes over in silence. */
 static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas)
 {
     size_t mark = out_mark(x->out);
     struct store_peek peek;
+    enum found found;
 
     for (;; out_rollback(x->out, mark)) {
         enum peek_status status = store_peek(x->store, x->local, key, x->now, true, &peek);
@@ -198,7 +264,18 @@ static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas
         if (status == PEEK_MISS) {
             counter_add(x->counters, mc_get_expired, peek.expired);
             counter_add(x->counters, expired_on_read, peek.expired);
-            return answer_instead(x, key, with_cas);
+        }
+        if (status == PEEK_MISS || __builtin_expect(holds_place(x, key, &peek), 0)) {
+            if (answer_instead(x, key, with_cas))
+                return true;
+            if ((found = answer_absent(x, key, with_cas)) == FOUND_RETRY)
+                continue;
+            return found == FOUND_ANSWERED;
+        }
+        if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+            if (status == PEEK_BLOB)
+                blob_unpin(&peek.blob);
+            return false;
         }
         if (__builtin_expect(!memcache_shows(peek.state), 0)) {
             if (memcache_is_hidden(status, &peek))
@@ -254,7 +331,7 @@ static uint32_t answer_chunk(struct exec *x, const struct request *rq, uint32_t 
     }
     for (uint32_t i = 0; i < count; i++)
         store_prefetch_item(x->store, keys[i].hash);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count && x->session->parked == PARK_NOT; i++)
         hits += answer_key(x, &keys[i], with_cas);
     return hits;
 }
@@ -269,6 +346,7 @@ static bool keys_fit(const struct request *rq, uint32_t from)
 
 static void get(struct exec *x, const struct request *rq, bool with_cas)
 {
+    struct protect_undo undo = protect_begin(x);
     uint32_t hits = 0;
 
     if (!keys_fit(rq, 1)) {
@@ -282,10 +360,12 @@ static void get(struct exec *x, const struct request *rq, bool with_cas)
         if (hits == 0 && slice_equals(rq->argv[1], slice_of(MEMCACHE_CLUSTER_KEY)))
             memcache_put_cluster(x, "VALUE " MEMCACHE_CLUSTER_KEY);
     } else {
-        for (uint32_t i = 1; i < rq->argc; i += KEYS_AT_ONCE)
+        for (uint32_t i = 1; i < rq->argc && x->session->parked == PARK_NOT; i += KEYS_AT_ONCE)
             hits +=
                 answer_chunk(x, rq, i, rq->argc - i < KEYS_AT_ONCE ? rq->argc - i : KEYS_AT_ONCE, with_cas);
     }
+    if (protect_parked(x, &undo))
+        return; /* it is answered as a whole */
     reply_raw(x, MEMCACHE_END, 5);
     count_gets(x, rq->argc - 1, hits);
 }
@@ -326,6 +406,7 @@ void mc_touch(struct exec *x, struct request *rq)
  * changed, so that it may be a blob and that a time in the past still answers. */
 static void gat(struct exec *x, const struct request *rq, bool with_cas)
 {
+    struct protect_undo undo = protect_begin(x);
     int64_t seconds;
 
     if (!memcache_i64(rq->argv[1], &seconds)) {
@@ -340,6 +421,8 @@ static void gat(struct exec *x, const struct request *rq, bool with_cas)
         struct key key = exec_key(x, rq, i);
         bool hit = answer_key(x, &key, with_cas);
 
+        if (protect_parked(x, &undo))
+            return;
         if (hit) {
             memcache_touch(x, &key, memcache_expiry(x->now, seconds));
         } else {

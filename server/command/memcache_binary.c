@@ -10,6 +10,7 @@
 #include "server/check.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
+#include "server/herd/protect.h"
 #include "server/memcache_auth.h"
 #include "server/origin/origins.h"
 #include "server/server.h"
@@ -145,6 +146,51 @@ static bool answer_instead(struct exec *x, const struct binary_header *h, const 
     return true;
 }
 
+/* What is in its grace, with the edit open. */
+static void put_kept(struct exec *x, const struct binary_header *h, const struct verb *verb,
+                     const struct key *key, const struct store_edit *edit)
+{
+    struct store_peek kept = {.value = edit->value.data,
+                              .len = (uint32_t)edit->value.len,
+                              .flags = edit->flags,
+                              .cas = edit->cas,
+                              .blob = edit->blob};
+
+    if (kept.blob == NULL) {
+        put_log_value(x, h, verb, key, &kept);
+        return;
+    }
+    blob_pin(kept.blob);
+    put_blob_value(x, h, verb, key, &kept);
+}
+
+enum found { FOUND_NOTHING, FOUND_ANSWERED, FOUND_RETRY };
+
+/* There is nothing to show: unless a rule has the reader wait, or be given what is in its grace. */
+static enum found answer_absent(struct exec *x, const struct binary_header *h, const struct verb *verb,
+                                const struct key *key)
+{
+    struct store_edit edit;
+
+    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    case PROTECT_MISS:
+    case PROTECT_PARKED: return FOUND_NOTHING;
+    case PROTECT_RETRY: return FOUND_RETRY;
+    case PROTECT_STALE:
+        put_kept(x, h, verb, key, &edit);
+        store_edit_end(&edit);
+        return FOUND_ANSWERED;
+    }
+    CHECK_UNREACHABLE();
+}
+
+/* The place-holder of a lease; without a rule, a get shows it as memcached does. */
+static bool holds_place(struct exec *x, const struct key *key, const struct store_peek *peek)
+{
+    return (peek->state & (ITEM_PENDING | ITEM_NEGATIVE)) != 0 && protect_on(x) &&
+           protect_has_rule(x, (struct slice){key->data, key->len});
+}
+
 /* False on a miss. When memory is too short to give an item its first cas, it
  * is answered with none rather than not at all. */
 static bool answer_value(struct exec *x, const struct binary_header *h, const struct verb *verb,
@@ -153,6 +199,7 @@ static bool answer_value(struct exec *x, const struct binary_header *h, const st
     size_t mark = out_mark(x->out);
     bool asked_for_cas = false;
     struct store_peek peek;
+    enum found found;
 
     for (;; out_rollback(x->out, mark)) {
         enum peek_status status = store_peek(x->store, x->local, key, x->now, true, &peek);
@@ -160,7 +207,18 @@ static bool answer_value(struct exec *x, const struct binary_header *h, const st
         if (status == PEEK_MISS) {
             counter_add(x->counters, mc_get_expired, peek.expired);
             counter_add(x->counters, expired_on_read, peek.expired);
-            return answer_instead(x, h, verb, key);
+        }
+        if (status == PEEK_MISS || __builtin_expect(holds_place(x, key, &peek), 0)) {
+            if (answer_instead(x, h, verb, key))
+                return true;
+            if ((found = answer_absent(x, h, verb, key)) == FOUND_RETRY)
+                continue;
+            return found == FOUND_ANSWERED;
+        }
+        if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+            if (status == PEEK_BLOB)
+                blob_unpin(&peek.blob);
+            return false;
         }
         if (__builtin_expect(!memcache_shows(peek.state), 0)) {
             if (memcache_is_hidden(status, &peek))
@@ -207,6 +265,8 @@ static void bin_get(struct exec *x, struct request *rq, const struct binary_head
     struct key key = exec_key(x, rq, 1);
     bool hit = answer_value(x, h, verb, &key);
 
+    if (x->session->parked != PARK_NOT)
+        return;
     if (hit && verb->marks & WITH_TIME) {
         memcache_touch(x, &key, memcache_expiry(x->now, binary_u32(extras_of(rq))));
     } else if (verb->marks & WITH_TIME) {

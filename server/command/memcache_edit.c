@@ -6,6 +6,7 @@
 #include "server/command/memcache_edit.h"
 
 #include "server/check.h"
+#include "server/herd/herd.h"
 #include "server/store/racy.h"
 
 enum {
@@ -62,9 +63,9 @@ static enum memcache_outcome outcome_of(enum store_status status)
     CHECK_UNREACHABLE();
 }
 
-static enum memcache_outcome put_whole(struct store_edit *edit, const struct memcache_put *put)
+static struct store_value whole_value(const struct memcache_put *put)
 {
-    struct store_value value = {
+    return (struct store_value){
         .head = put->data,
         .flags = put->flags,
         .expires = put->expires,
@@ -73,6 +74,11 @@ static enum memcache_outcome put_whole(struct store_edit *edit, const struct mem
         .wants_cas = put->wants_cas,
         .backing = put->backing,
     };
+}
+
+static enum memcache_outcome put_whole(struct store_edit *edit, const struct memcache_put *put)
+{
+    struct store_value value = whole_value(put);
 
     return outcome_of(store_edit_put(edit, &value));
 }
@@ -99,7 +105,8 @@ static enum memcache_outcome put_beside(struct store_edit *edit, const struct me
 }
 
 /* The value is older than what is there: keep it for those who take stale
- * values until somebody refills it, no longer than the item would have lived. */
+ * values until somebody refills it, no longer than the item would have lived.
+ * Whoever has won that refill still has. */
 static enum memcache_outcome put_stale(struct store_edit *edit, const struct memcache_put *put)
 {
     struct store_value value = {
@@ -107,6 +114,7 @@ static enum memcache_outcome put_stale(struct store_edit *edit, const struct mem
         .flags = put->flags,
         .expires = edit->expires,
         .state = (uint8_t)(ITEM_STALE | (edit->state & ITEM_WON)),
+        .herd = edit->herd,
         .key_binary = put->key_binary,
         .cas = put->cas_new,
         .wants_cas = put->wants_cas,
@@ -123,6 +131,10 @@ static enum memcache_outcome put_if_current(struct exec *x, struct store_edit *e
         counter_add(x->counters, mc_cas_misses, 1);
         return PUT_NOT_FOUND;
     }
+    if (memcache_is_fenced(x) && (lease_is_out(edit) || (edit->state & ITEM_PENDING) != 0)) {
+        counter_add(x->counters, mc_cas_badval, 1);
+        return PUT_EXISTS;
+    }
     /* 0 is nobody's cas, and an item that has none yet was never seen by the asker. */
     if (put->cas != 0 && put->cas == edit->cas) {
         counter_add(x->counters, mc_cas_hits, 1);
@@ -136,9 +148,52 @@ static enum memcache_outcome put_if_current(struct exec *x, struct store_edit *e
     return PUT_EXISTS;
 }
 
+static bool is_for_win(const struct exec *x, const struct memcache_put *put)
+{
+    return put->how == HOW_CAS && (put->cas & LEASE_MARK) != 0 && memcache_is_fenced(x);
+}
+
+static enum memcache_outcome fill_win(struct exec *x, struct store_edit *edit, const struct memcache_put *put)
+{
+    struct slice name = {edit->key.data, edit->key.len};
+    enum store_status why = STORE_OK;
+    bool there = memcache_finds(edit);
+    uint32_t took_ms = 0;
+
+    switch (lease_fill(edit, put->cas & ~LEASE_MARK, whole_value(put), &why, &took_ms)) {
+    case FILL_STORED:
+        counter_add(x->counters, mc_cas_hits, 1);
+        herd_note_filled(x, name, took_ms);
+        return PUT_STORED;
+    case FILL_LATE:
+    case FILL_LATE_STALE:
+        counter_add(x->counters, mc_cas_badval, there);
+        counter_add(x->counters, mc_cas_misses, !there);
+        herd_note_late(x, name);
+        return there ? PUT_EXISTS : PUT_NOT_FOUND;
+    case FILL_REFUSED: return outcome_of(why);
+    }
+    CHECK_UNREACHABLE();
+}
+
+/* Under the fence, an ms that names no win while one is out is either a fill
+ * that shows no right, or a newer value that the fill must not replace later.
+ * It is not stored; and lest it was the latter, what it was to replace goes,
+ * the win with it, as after every set that fails. */
+static bool is_fenced_off(const struct exec *x, struct store_edit *edit, const struct memcache_put *put)
+{
+    if (!put->is_meta || put->has_cas || !memcache_is_fenced(x) || !lease_is_out(edit))
+        return false;
+    if (put->how == HOW_SET || put->how == HOW_REPLACE)
+        store_edit_drop(edit);
+    return true;
+}
+
 static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit,
                                          const struct memcache_put *put)
 {
+    if (is_fenced_off(x, edit, put))
+        return PUT_NOT_STORED;
     switch (put->how) {
     case HOW_SET: return put_whole(edit, put);
     case HOW_ADD: return memcache_finds(edit) ? PUT_NOT_STORED : put_whole(edit, put);
@@ -153,8 +208,12 @@ static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit
 enum memcache_outcome memcache_put(struct exec *x, struct store_edit *edit, const struct memcache_put *put)
 {
     bool fits = put->key_len + put->data.len <= option_live(x->options, max_item_size);
-    enum memcache_outcome outcome = fits ? put_as_told(x, edit, put) : PUT_TOO_LARGE;
+    enum memcache_outcome outcome = PUT_TOO_LARGE;
 
+    if (is_for_win(x, put)) /* too large or not, a win that is over changes nothing */
+        outcome = fill_win(x, edit, put);
+    else if (fits)
+        outcome = put_as_told(x, edit, put);
     counter_add(x->counters, mc_cmd_set, 1);
     if (outcome == PUT_TOO_LARGE)
         counter_add(x->counters, too_large, 1);
@@ -209,6 +268,7 @@ static enum store_status put_number(struct store_edit *edit, struct slice digits
     if (in_place) {
         value.tail = (struct slice){blanks, edit->value.len - digits.len};
         value.state = edit->state;
+        value.herd = lease_orphaned(edit);
         value.key_binary = edit->key_binary;
     }
     status = store_edit_put(edit, &value);

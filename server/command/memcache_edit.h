@@ -64,6 +64,7 @@ struct memcache_put {
     bool make_missing; /* append and prepend store what is not there (meta N) */
     bool key_binary;
     bool wants_cas; /* edit->cas is asked for afterwards: have one */
+    bool is_meta;   /* ms: under the fence it has to name the win that is out */
     uint64_t cas;
     uint64_t cas_new; /* 0: the next one */
 };
@@ -73,6 +74,14 @@ enum memcache_outcome { PUT_STORED, PUT_NOT_STORED, PUT_EXISTS, PUT_NOT_FOUND, P
 /* One storage command; counts it. After PUT_TOO_LARGE and PUT_NO_MEMORY the
  * item is as it was: what to do with it is the caller's to decide. */
 enum memcache_outcome memcache_put(struct exec *x, struct store_edit *edit, const struct memcache_put *put);
+
+/* Whether stores have to name the win they are for (herd-fence). A cas in
+ * which LEASE_MARK is set is then the number of a win, and memcache_put() with
+ * HOW_CAS stores only if that win is still out. */
+static inline bool memcache_is_fenced(const struct exec *x)
+{
+    return option_live(x->options, herd_fence) != 0;
+}
 
 /* ---- arithmetic ---- */
 

@@ -18,6 +18,7 @@
 #include "server/check.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
+#include "server/herd/protect.h"
 #include "server/origin/origins.h"
 
 static const struct slice nothing = {(const uint8_t *)"", 0};
@@ -116,10 +117,14 @@ static instant expiry_after(const struct exec *x, const struct meta_request *met
 /* What an mg changed before it answers, and how things were before that. */
 struct mg_marks {
     bool made; /* by N, just now */
+    bool held; /* the same, but somebody else holds the lease */
     bool won;
+    bool fenced;       /* `cas` is the win's number, not the item's */
+    bool answered;     /* within the edit */
     bool expire_later; /* T lies in the past: the value goes out first */
     bool peeked;       /* it was looked at before: that look does not count as a fetch */
     bool fetched;
+    bool refreshes; /* told "miss" although there is a value, see protect_refresh() */
     uint8_t state;
     instant expires;
     uint64_t cas;
@@ -134,11 +139,21 @@ struct mg_view {
     bool with_value;
 };
 
-static bool may_win(const struct exec *x, const struct meta_request *meta, uint8_t state, instant expires)
+/* A win whose lease is over counts no more: whoever won has died, or takes too long. */
+static bool is_won(const struct exec *x, uint8_t state, const struct store_herd *herd)
 {
-    if ((state & ITEM_WON) != 0)
+    return (state & ITEM_WON) != 0 && herd->token != 0 &&
+           is_before(x->now, after(herd->granted, (span){herd->length_ms}));
+}
+
+static bool may_win(const struct exec *x, const struct meta_request *meta, uint8_t state,
+                    const struct store_herd *herd, instant expires)
+{
+    if (is_won(x, state, herd))
         return false;
     if ((state & ITEM_STALE) != 0)
+        return true;
+    if ((state & ITEM_PENDING) != 0 && meta->has_vivify)
         return true;
     return meta->has_recache && expires.ms != 0 &&
            memcache_seconds_left(expires, x->now) <
@@ -167,7 +182,7 @@ static uint8_t *put_mg_flags(uint8_t *p, const struct exec *x, const struct meta
         case 'k': p = put_echo(p, meta, meta->flags[i], view->key_binary); break;
         }
     }
-    if ((view->marks.state & ITEM_WON) != 0)
+    if ((view->marks.state & ITEM_WON) != 0 && !view->marks.won)
         p = meta_put_mark(p, 'Z');
     if ((view->marks.state & ITEM_STALE) != 0)
         p = meta_put_mark(p, 'X');
@@ -198,7 +213,7 @@ static struct mg_view view_of(const struct meta_request *meta, const struct stor
 
     if (edited != NULL) {
         view.marks = *edited;
-        if (peek->cas != 0)
+        if (peek->cas != 0 && !edited->fenced)
             view.marks.cas = peek->cas;
     }
     return view;
@@ -235,7 +250,36 @@ enum mg_answer { MG_HIT, MG_MISS, MG_EDIT_FIRST };
 
 static bool needs_edit(const struct exec *x, const struct meta_request *meta, const struct store_peek *peek)
 {
-    return may_win(x, meta, peek->state, peek->expires) || (peek->cas == 0 && wants(meta, 'c'));
+    static const struct store_herd none;
+    const struct store_herd *herd = peek->herded ? &peek->herd : &none;
+
+    return may_win(x, meta, peek->state, herd, peek->expires) || (peek->cas == 0 && wants(meta, 'c'));
+}
+
+/* N and R are for clients that look at X, Z and W. Only they are shown what is
+ * out of time and in its grace; md I's stale items are shown to all, as
+ * memcached has it. Who sends neither knows nothing of herds. */
+static bool takes_stale(const struct meta_request *meta)
+{
+    return meta->has_vivify || meta->has_recache;
+}
+
+static void note_stale(struct exec *x, const struct key *key, const struct mg_view *view)
+{
+    if (__builtin_expect((view->marks.state & ITEM_STALE) != 0, 0) && view->with_value)
+        herd_note_stale_served(x, (struct slice){key->data, key->len});
+}
+
+/* The place-holder of a lease on a protected key, or a value that this reader is to refresh. */
+static bool hides(struct exec *x, const struct meta_request *meta, const struct key *key,
+                  const struct store_peek *peek, struct mg_marks *marks)
+{
+    if (takes_stale(meta) || !protect_on(x))
+        return false;
+    if (peek->state & (ITEM_PENDING | ITEM_NEGATIVE))
+        return protect_has_rule(x, (struct slice){key->data, key->len});
+    marks->refreshes = peek->herded && protect_refresh(x, key, peek);
+    return marks->refreshes;
 }
 
 /* Answers a hit; a miss is only reported, as N may change it. Unless the edit
@@ -251,9 +295,16 @@ static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta,
         struct mg_view view;
 
         if (status == PEEK_MISS) {
+            if (peek.herded && !edited && takes_stale(meta))
+                return MG_EDIT_FIRST;
             counter_add(x->counters, mc_get_expired, peek.expired);
             counter_add(x->counters, expired_on_read, peek.expired);
             return MG_MISS;
+        }
+        if (__builtin_expect(!memcache_shows(peek.state), 0)) {
+            if (memcache_is_hidden(status, &peek))
+                return MG_MISS;
+            continue;
         }
         if (!edited && needs_edit(x, meta, &peek)) {
             marks->peeked = true;
@@ -262,15 +313,33 @@ static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta,
                 blob_unpin(&peek.blob);
             return MG_EDIT_FIRST;
         }
+        if (__builtin_expect(peek.state != ITEM_LIVE || peek.herded, 0) &&
+            hides(x, meta, key, &peek, marks)) {
+            if (status == PEEK_BLOB)
+                blob_unpin(&peek.blob);
+            return MG_MISS;
+        }
         view = view_of(meta, &peek, edited ? marks : NULL);
         if (status == PEEK_BLOB) {
+            note_stale(x, key, &view);
             put_mg_blob(x, meta, &view, &peek);
             return MG_HIT;
         }
         put_mg(x, meta, &view, peek.value);
-        if (store_peek_ok(&peek))
+        if (store_peek_ok(&peek)) {
+            note_stale(x, key, &view);
             return MG_HIT;
+        }
     }
+}
+
+/* Under the fence, whoever won is told the number of the win instead of the item's cas. */
+static void tell_win(const struct exec *x, struct mg_marks *marks, uint64_t token)
+{
+    marks->won = true;
+    marks->fenced = memcache_is_fenced(x);
+    if (marks->fenced)
+        marks->cas = token | LEASE_MARK;
 }
 
 /* A miss with N: whoever comes next finds an item without a value. */
@@ -280,33 +349,72 @@ static void make_pending(struct exec *x, const struct meta_request *meta, struct
     struct store_value value = {
         .head = nothing,
         .expires = expiry_after(x, meta, (instant){0}, true),
-        .state = ITEM_PENDING | ITEM_WON,
         .key_binary = meta->key_binary,
         .cas = meta->cas_new,
     };
+    uint64_t token;
 
-    marks->made = marks->won = store_edit_put(edit, &value) == STORE_OK;
+    switch (herd_vivify(x, edit, &value, &token)) {
+    case LEASE_HELD: /* by a client of another dialect, which shows nothing meanwhile */
+        marks->held = true;
+        marks->state = ITEM_WON;
+        marks->expires = lease_end(edit);
+        return;
+    case LEASE_NO_ROOM: return;
+    case LEASE_GRANTED: break;
+    }
+    marks->made = true;
     if (wants(meta, 'c'))
         marks->cas = store_edit_cas(edit);
+    tell_win(x, marks, token);
 }
 
 static void change_found(struct exec *x, const struct meta_request *meta, struct store_edit *edit,
                          struct mg_marks *marks)
 {
     instant expires = expiry_after(x, meta, edit->expires, false);
+    uint64_t token;
 
     if (!marks->peeked)
         marks->fetched = edit->fetched;
     marks->state = edit->state;
     marks->expires = edit->expires;
-    marks->won = may_win(x, meta, edit->state, expiry_until(x, meta, edit->expires, false, 'R'));
-    if (marks->won) /* nobody else may win, or nobody does */
-        marks->won = store_edit_state(edit, (uint8_t)(edit->state | ITEM_WON)) == STORE_OK;
     if (wants(meta, 'c'))
         marks->cas = store_edit_cas(edit);
+    if (may_win(x, meta, edit->state, &edit->herd, expiry_until(x, meta, edit->expires, false, 'R')) &&
+        herd_win(x, edit, &token) == LEASE_GRANTED)
+        tell_win(x, marks, token);
     marks->expire_later = meta->has_exptime && expires.ms != 0 && !is_before(x->now, expires);
     if (meta->has_exptime && !marks->expire_later)
         store_edit_expire(edit, expires); /* when memory is short it keeps the time it had */
+}
+
+/* What is out of time but in its grace, as if md I had marked it; but T does not
+ * bring it back. It is answered here: no later look would find it. */
+static void answer_graced(struct exec *x, const struct meta_request *meta, const struct key *key,
+                          struct store_edit *edit, struct mg_marks *marks)
+{
+    struct mg_view view = {.len = edit->value.len, .flags = edit->flags, .key_binary = edit->key_binary};
+    struct store_peek value = {.len = (uint32_t)edit->value.len, .blob = edit->blob};
+    uint64_t token;
+
+    marks->answered = true;
+    marks->fetched = edit->fetched;
+    marks->state = edit->state | ITEM_STALE;
+    marks->expires = edit->expires;
+    marks->cas = edit->cas;
+    if (herd_take(x, edit, &token) == LEASE_GRANTED)
+        tell_win(x, marks, token);
+    value.value = edit->value.data; /* the lease may have moved it */
+    view.marks = *marks;
+    view.with_value = meta->want_value && !(meta->has_cas && edit->cas != 0 && meta->cas == edit->cas);
+    note_stale(x, key, &view);
+    if (edit->blob == NULL) {
+        put_mg(x, meta, &view, value.value);
+        return;
+    }
+    blob_pin(edit->blob);
+    put_mg_blob(x, meta, &view, &value);
 }
 
 /* False when there is nothing to answer with. */
@@ -317,13 +425,15 @@ static bool edit_mg(struct exec *x, const struct meta_request *meta, const struc
     bool there;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    if (edit.found)
+    there = memcache_finds(&edit);
+    if (there)
         change_found(x, meta, &edit, marks);
+    else if (edit.graced && lease_state(&edit) == LEASE_STALE && takes_stale(meta))
+        answer_graced(x, meta, key, &edit, marks);
     else if (meta->has_vivify)
         make_pending(x, meta, &edit, marks);
-    there = edit.found || marks->made;
     store_edit_end(&edit);
-    return there;
+    return there || marks->made || marks->held || marks->answered;
 }
 
 static void expire_now(struct exec *x, const struct key *key)
@@ -340,11 +450,13 @@ static bool edit_and_answer_mg(struct exec *x, const struct meta_request *meta, 
 {
     if (!edit_mg(x, meta, key, marks))
         return false;
-    if (answer_mg(x, meta, key, marks, true) == MG_MISS) {
+    if (marks->answered)
+        return true;
+    if (marks->held || answer_mg(x, meta, key, marks, true) == MG_MISS) {
         struct mg_view view = {
             .marks = *marks, .key_binary = meta->key_binary, .with_value = meta->want_value};
 
-        if (!marks->made) /* somebody removed it this very moment */
+        if (!marks->made && !marks->held) /* somebody removed it this very moment */
             return false;
         put_mg(x, meta, &view, nothing.data); /* N gave it no time at all */
     }
@@ -387,6 +499,44 @@ static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
     counter_add(x->counters, mc_get_misses, !hit);
 }
 
+static void put_kept(struct exec *x, const struct meta_request *meta, const struct store_edit *edit)
+{
+    struct store_peek kept = {.value = edit->value.data,
+                              .len = (uint32_t)edit->value.len,
+                              .flags = edit->flags,
+                              .cas = edit->cas,
+                              .expires = edit->expires,
+                              .fetched = edit->fetched,
+                              .state = ITEM_STALE | ITEM_WON, /* it is told so: X, and Z as another has won */
+                              .key_binary = edit->key_binary,
+                              .blob = edit->blob};
+    struct mg_view view = view_of(meta, &kept, NULL);
+
+    if (kept.blob == NULL) {
+        put_mg(x, meta, &view, kept.value);
+        return;
+    }
+    blob_pin(kept.blob);
+    put_mg_blob(x, meta, &view, &kept);
+}
+
+/* A miss of who asks for no win: a rule may have it wait, or be given what is in its grace. */
+static enum mg_answer answer_absent_mg(struct exec *x, const struct meta_request *meta, const struct key *key)
+{
+    struct store_edit edit;
+
+    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    case PROTECT_MISS:
+    case PROTECT_PARKED: return MG_MISS;
+    case PROTECT_RETRY: return MG_EDIT_FIRST;
+    case PROTECT_STALE:
+        put_kept(x, meta, &edit);
+        store_edit_end(&edit);
+        return MG_HIT;
+    }
+    CHECK_UNREACHABLE();
+}
+
 void mc_mg(struct exec *x, struct request *rq)
 {
     enum mg_answer answer = MG_EDIT_FIRST;
@@ -406,6 +556,11 @@ void mc_mg(struct exec *x, struct request *rq)
     else
         hit = answer == MG_HIT;
     hit = hit || answer_mg_instead(x, &meta, &key);
+    if (!hit && !takes_stale(&meta) && !marks.refreshes &&
+        (answer = answer_absent_mg(x, &meta, &key)) != MG_MISS)
+        hit = answer == MG_HIT || edit_and_answer_mg(x, &meta, &key, &marks);
+    if (x->session->parked != PARK_NOT)
+        return;
     if (!hit && !meta.quiet)
         reply_code(x, &meta, "EN");
     count_mg(x, &meta, hit);
@@ -439,6 +594,7 @@ static struct memcache_put put_of(const struct exec *x, const struct request *rq
         .expires = memcache_expiry(x->now, makes ? meta->vivify : meta->exptime),
         .has_cas = meta->has_cas,
         .late_is_ok = meta->invalidate,
+        .is_meta = true,
         .make_missing = makes,
         .key_binary = meta->key_binary,
         .cas = meta->cas,
@@ -478,6 +634,31 @@ static void answer_ms(struct exec *x, const struct meta_request *meta, enum memc
     CHECK_UNREACHABLE();
 }
 
+/* Without the fence the lease that is out is mostly the client's own: what the
+ * fill took is worth knowing, though nothing proves it. Where a rule protects
+ * the key that has been noted, as of every plain set. */
+static void note_fill(struct exec *x, const struct key *key, const struct store_herd *lease)
+{
+    struct slice name = {key->data, key->len};
+    int64_t took = since(x->now, lease->granted).ms;
+
+    if (!protect_on(x) || !protect_has_rule(x, name))
+        herd_note_filled(x, name, took > 0 ? (uint32_t)took : 1);
+}
+
+static enum memcache_outcome run_ms(struct exec *x, const struct key *key, const struct memcache_put *put,
+                                    struct store_edit *edit)
+{
+    struct store_herd lease = edit->herd;
+    bool was_out = lease_is_out(edit);
+    enum memcache_outcome outcome;
+
+    outcome = memcache_put(x, edit, put);
+    if (outcome == PUT_STORED && was_out && !lease_is_out(edit) && !memcache_is_fenced(x))
+        note_fill(x, key, &lease);
+    return outcome;
+}
+
 void mc_ms(struct exec *x, struct request *rq)
 {
     uint8_t key_room[META_KEY_ROOM];
@@ -494,7 +675,7 @@ void mc_ms(struct exec *x, struct request *rq)
     key = key_of(x, rq, &meta);
     put = put_of(x, rq, &meta);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    outcome = memcache_put(x, &edit, &put);
+    outcome = run_ms(x, &key, &put, &edit);
     /* A value that could not be stored takes the old one with it, in every mode, as memcached has it. */
     if (outcome == PUT_TOO_LARGE || outcome == PUT_NO_MEMORY)
         store_edit_drop(&edit);
@@ -524,29 +705,25 @@ static void empty_item(const struct exec *x, const struct meta_request *meta, st
         store_edit_drop(edit);
 }
 
+/* Whoever had won it before has lost it, by the new cas or with the lease. */
 static void mark_stale(const struct exec *x, const struct meta_request *meta, struct store_edit *edit)
 {
-    uint8_t state = (uint8_t)((edit->state | ITEM_STALE) & ~ITEM_WON);
     instant expires = expiry_after(x, meta, edit->expires, false);
     struct store_value value = {
         .head = edit->value,
         .flags = edit->flags,
         .expires = expires,
-        .state = state,
+        .state = (uint8_t)((edit->state | ITEM_STALE) & ~ITEM_WON),
         .key_binary = edit->key_binary,
         .cas = meta->cas_new,
     };
-    enum store_status status = STORE_OK;
+    enum store_status status;
     bool was_fetched = edit->fetched;
 
-    if (edit->cas != 0 || meta->has_cas_new) {
+    if (edit->cas != 0 || meta->has_cas_new)
         status = store_edit_put(edit, &value); /* for a new cas */
-    } else {
-        if (meta->has_exptime)
-            status = store_edit_expire(edit, expires);
-        if (status == STORE_OK)
-            status = store_edit_state(edit, state);
-    }
+    else
+        status = lease_mark_stale(edit, expires);
     if (status != STORE_OK)
         store_edit_drop(edit);
     else if (was_fetched && edit->found)
@@ -565,6 +742,18 @@ static void delete_item(struct exec *x, const struct meta_request *meta, struct 
         store_edit_drop(edit);
 }
 
+/* There is nothing that memcached's clients would see; but what was on its way
+ * to be stored is out of date now. */
+static void void_fill(const struct meta_request *meta, struct store_edit *edit)
+{
+    if (meta->has_cas)
+        return;
+    if (meta->invalidate)
+        lease_invalidate(edit, 0);
+    else
+        store_edit_drop(edit);
+}
+
 void mc_md(struct exec *x, struct request *rq)
 {
     uint8_t key_room[META_KEY_ROOM];
@@ -577,12 +766,14 @@ void mc_md(struct exec *x, struct request *rq)
         return;
     key = key_of(x, rq, &meta);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    if (!edit.found)
+    if (!memcache_finds(&edit)) {
         code = "NF";
-    else if (meta.has_cas && (edit.cas == 0 || edit.cas != meta.cas))
+        void_fill(&meta, &edit);
+    } else if (meta.has_cas && (edit.cas == 0 || edit.cas != meta.cas)) {
         code = "EX";
-    else
+    } else {
         delete_item(x, &meta, &edit);
+    }
     store_edit_end(&edit);
     counter_add(x->counters, mc_delete_misses, code[0] != 'H');
     if (code[0] != 'H' || !meta.quiet)
@@ -652,7 +843,7 @@ static void run_ma(struct exec *x, const struct key *key, const struct meta_requ
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    if (edit.found)
+    if (memcache_finds(&edit))
         change_number(x, meta, up, &edit, result);
     else if (meta->has_vivify)
         make_number(x, meta, &edit, result);
@@ -754,7 +945,7 @@ void mc_me(struct exec *x, struct request *rq)
     p = out_room(x->out, META_REPLY_ROOM);
     key = key_of(x, rq, &meta);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    if (edit.found) {
+    if (memcache_finds(&edit)) {
         struct store_edit seen = edit; /* giving it a cas must not change what is reported */
 
         cas = store_edit_cas(&edit);

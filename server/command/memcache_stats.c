@@ -15,11 +15,12 @@
 #include "server/clients.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
+#include "server/herd/report.h"
 #include "server/memcache_auth.h"
 #include "server/server.h"
 
 enum {
-    STAT_LINE_MAX = 256,
+    STAT_LINE_MAX = 512,
     MS = 1000,
     SLAB_CLASS_MAX = 63,      /* memcached's; ours is 1 */
     DUMP_STEP = 512,          /* slots visited per step of a dump */
@@ -442,6 +443,28 @@ static void detail(struct exec *x, const struct request *rq)
     }
 }
 
+/* ---- stats herd ---- */
+
+static void herd(const struct stats_reply *to, const struct counters *c)
+{
+    struct herd_figure figures[HERD_FIGURES_MAX];
+    size_t n = herd_figures(to->x->server, c, figures);
+    const char *pattern;
+    char prefix[32];
+
+    for (size_t i = 0; i < n; i++)
+        stat_number(to, figures[i].name, figures[i].value);
+    for (unsigned rule = 0; (n = herd_rule_figures(to->x->server, rule, &pattern, figures)) > 0; rule++) {
+        char name[sizeof prefix + 8];
+
+        snprintf(prefix, sizeof prefix, "rule:%u:", rule);
+        snprintf(name, sizeof name, "%spattern", prefix);
+        stat_text(to, name, pattern);
+        for (size_t i = 0; i < n; i++)
+            stat_of_class(to, prefix, figures[i].name, figures[i].value);
+    }
+}
+
 /* ---- the command ---- */
 
 enum stats_outcome memcache_stats(const struct stats_reply *to, struct slice group)
@@ -466,6 +489,8 @@ enum stats_outcome memcache_stats(const struct stats_reply *to, struct slice gro
         slabs(to, &counters, &store);
     else if (slice_is(group, "sizes") || slice_is(group, "sizes_enable") || slice_is(group, "sizes_disable"))
         stat_text(to, "sizes_status", "disabled");
+    else if (slice_is(group, "herd"))
+        herd(to, &counters);
     else
         return STATS_UNKNOWN;
     return STATS_DONE;

@@ -13,6 +13,7 @@
 #include "server/command/command.h"
 #include "server/command/arguments.h"
 #include "server/command/value.h"
+#include "server/herd/protect.h"
 
 /* ---- reading ---- */
 
@@ -25,6 +26,7 @@ void cmd_get(struct exec *x, struct request *rq)
 
 void cmd_mget(struct exec *x, struct request *rq)
 {
+    struct protect_undo undo = protect_begin(x);
     struct key keys[KEYS_AT_ONCE];
 
     reply_array(x, rq->argc - 1);
@@ -32,7 +34,8 @@ void cmd_mget(struct exec *x, struct request *rq)
         uint32_t n = fetch_keys(x, rq, i, 1, keys);
 
         for (uint32_t k = 0; k < n; k++)
-            reply_value_of(x, &keys[k]);
+            if (!reply_value_of(x, &keys[k]) && protect_parked(x, &undo))
+                return; /* it waits for this one, and is then answered as a whole */
         i += n;
     }
 }
@@ -403,6 +406,11 @@ void cmd_getex(struct exec *x, struct request *rq)
         return;
     }
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (protect_on(x) && !edit_shows(&edit)) {
+        store_edit_end(&edit);
+        reply_value_of(x, &key); /* perhaps after a while, and then all of this is done again */
+        return;
+    }
     get_and_expire(x, &edit, &options);
     store_edit_end(&edit);
 }

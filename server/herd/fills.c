@@ -11,10 +11,12 @@ enum {
     WAYS = 4, /* places for a prefix; the one noted longest ago gives way */
     SETS = 256,
     STRIPES = 16,
-    FEW = 5,          /* observations: too few to speak of a percentile */
-    FULL = 256,       /* then all are halved; more than 1 % of it is more than two */
-    MARGIN_MS = 10,   /* of the network and of both sides' schedulers */
-    DOUBLINGS_MAX = 8 /* before the upper bound certainly is reached */
+    FEW = 5,           /* observations: too few to speak of a percentile */
+    FULL = 256,        /* then all are halved; more than 1 % of it is more than two */
+    MARGIN_MS = 10,    /* of the network and of both sides' schedulers */
+    DOUBLINGS_MAX = 8, /* before the upper bound certainly is reached */
+    SURE = 1 << 12,
+    SHARE_SHIFT = 2, /* each fill or failure moves the share by a quarter of the way */
 };
 
 struct row {
@@ -22,6 +24,9 @@ struct row {
     _Atomic uint32_t p99_ms;    /* readers want no more than these three */
     _Atomic uint32_t seen;      /* as many as the bins hold */
     _Atomic uint32_t doublings; /* leases that ran out since the last fill */
+    _Atomic bool unlikely;      /* misses are rarely followed by fills */
+    uint16_t share;             /* of fills, out of SURE */
+    instant vain;               /* when a wait in vain was last counted */
     uint64_t noted;             /* the rest is under the stripe's lock: when, in notes of the stripe */
     uint16_t bins[BINS];
 };
@@ -124,6 +129,25 @@ uint32_t fills_lease_ms(const struct fills *f, struct slice name, const struct f
     return within(ms << atomic_load_explicit(&r->doublings, memory_order_relaxed), b);
 }
 
+bool fills_are_likely(const struct fills *f, struct slice name)
+{
+    struct place p = place_of(f, name);
+    int way = way_of(f, p);
+
+    return way < 0 || !atomic_load_explicit(&f->rows[p.set][way].unlikely, memory_order_relaxed);
+}
+
+unsigned fills_unlikely(const struct fills *f)
+{
+    unsigned n = 0;
+
+    for (unsigned set = 0; set < SETS; set++) {
+        for (unsigned way = 0; way < WAYS; way++)
+            n += atomic_load_explicit(&f->rows[set][way].unlikely, memory_order_relaxed);
+    }
+    return n;
+}
+
 /* ---- noting ---- */
 
 static void forget(struct row *r)
@@ -131,6 +155,9 @@ static void forget(struct row *r)
     atomic_store_explicit(&r->seen, 0, memory_order_relaxed);
     atomic_store_explicit(&r->p99_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&r->doublings, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->unlikely, false, memory_order_relaxed);
+    r->share = SURE;
+    r->vain = (instant){0};
     for (unsigned i = 0; i < BINS; i++)
         r->bins[i] = 0;
 }
@@ -187,6 +214,20 @@ static uint32_t p99_of(const struct row *r, uint32_t seen)
     return 0;
 }
 
+/* True: fills have become unlikely by this. */
+static bool count_outcome(struct row *r, bool filled)
+{
+    bool was = atomic_load_explicit(&r->unlikely, memory_order_relaxed), is = was;
+
+    r->share = (uint16_t)(r->share - (r->share >> SHARE_SHIFT) + (filled ? SURE >> SHARE_SHIFT : 0));
+    if (r->share < SURE / 2)
+        is = true;
+    else if (r->share > SURE / 4 * 3)
+        is = false;
+    atomic_store_explicit(&r->unlikely, is, memory_order_relaxed);
+    return is && !was;
+}
+
 void fills_note(struct fills *f, struct slice name, uint32_t took_ms)
 {
     struct place p = place_of(f, name);
@@ -201,17 +242,36 @@ void fills_note(struct fills *f, struct slice name, uint32_t took_ms)
     atomic_store_explicit(&r->seen, seen, memory_order_relaxed);
     atomic_store_explicit(&r->p99_ms, p99_of(r, seen), memory_order_relaxed);
     atomic_store_explicit(&r->doublings, 0, memory_order_relaxed);
+    count_outcome(r, true);
     pthread_mutex_unlock(&s->lock);
 }
 
-void fills_note_expired(struct fills *f, struct slice name)
+bool fills_note_expired(struct fills *f, struct slice name)
 {
     struct place p = place_of(f, name);
     struct stripe *s = lock(f, p);
     struct row *r = claim(f, p, s);
     uint32_t doublings = atomic_load_explicit(&r->doublings, memory_order_relaxed);
+    bool ended;
 
     if (doublings < DOUBLINGS_MAX)
         atomic_store_explicit(&r->doublings, doublings + 1, memory_order_relaxed);
+    ended = count_outcome(r, false);
     pthread_mutex_unlock(&s->lock);
+    return ended;
+}
+
+bool fills_note_vain(struct fills *f, struct slice name, instant now, span waited)
+{
+    struct place p = place_of(f, name);
+    struct stripe *s = lock(f, p);
+    struct row *r = claim(f, p, s);
+    bool ended = false;
+
+    if (now.ms < r->vain.ms || since(now, r->vain).ms >= waited.ms) {
+        r->vain = now;
+        ended = count_outcome(r, false);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ended;
 }

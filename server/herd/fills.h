@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "protocol/bytes.h"
+#include "server/clock.h"
 
 struct fills;
 
@@ -36,6 +37,18 @@ struct fills_bounds {
 uint32_t fills_lease_ms(const struct fills *fills, struct slice name, const struct fills_bounds *bounds);
 
 void fills_note(struct fills *fills, struct slice name, uint32_t took_ms);
-void fills_note_expired(struct fills *fills, struct slice name);
+/* True: that was the end of fills_are_likely() for its prefix. */
+bool fills_note_expired(struct fills *fills, struct slice name);
+
+/* Whether misses of this prefix are followed by fills often enough that waiting
+ * for one is worth while. Of each fill and each failure the share of fills is
+ * kept, as a moving average; below one half the answer is no, and above three
+ * quarters yes again. */
+bool fills_are_likely(const struct fills *fills, struct slice name);
+/* Somebody waited `waited` for a fill in vain; those who did so together count
+ * once. True: that was the end, as above. */
+bool fills_note_vain(struct fills *fills, struct slice name, instant now, span waited);
+/* For how many prefixes the answer is no now. */
+unsigned fills_unlikely(const struct fills *fills);
 
 #endif

@@ -4,20 +4,12 @@
 #include <sys/random.h>
 
 #include "server/changes.h"
-#include "server/herd/bins.h"
-#include "server/herd/fills.h"
-#include "server/herd/waiters.h"
+#include "server/herd/herd_private.h"
+#include "server/herd/protect.h"
 #include "server/park.h"
 #include "server/post.h"
-#include "server/server.h"
 
 enum { WAKE_TOGETHER = 64 }; /* addresses to a letter */
-
-struct herd {
-    struct fills *fills;
-    struct waiters *waiters;
-    _Atomic uint64_t waits[BINS]; /* how long requests waited that have been answered */
-};
 
 bool herd_init(struct server *server)
 {
@@ -29,19 +21,22 @@ bool herd_init(struct server *server)
     server->herd = h;
     if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
         seed = (uint64_t)clock_now_us();
-    return (h->fills = fills_new(seed)) != NULL && (h->waiters = waiters_new()) != NULL;
+    return (h->fills = fills_new(seed)) != NULL && (h->waiters = waiters_new()) != NULL &&
+           (h->tallies = calloc(TALLIES, sizeof *h->tallies)) != NULL;
 }
 
 void herd_free(struct server *server)
 {
     struct herd *h = server->herd;
 
-    server->herd = NULL;
     if (h == NULL)
         return;
+    protect_free(server);
     fills_free(&h->fills);
     waiters_free(&h->waiters);
+    free(h->tallies);
     free(h);
+    server->herd = NULL;
 }
 
 /* ---- leases ---- */
@@ -57,34 +52,37 @@ uint32_t herd_lease_ms(struct exec *x, struct slice name)
 
 void herd_note_granted(struct exec *x, struct slice name)
 {
-    (void)name;
+    struct tally *t = herd_tally(x->server, name);
+
     counter_add(x->counters, herd_leases_granted, 1);
+    if (t != NULL)
+        tally_add(&t->fetches, 1);
     x->session->waiter.granted = x->session->waiter.ticket != 0;
 }
 
-static void note_expired(struct exec *x, struct slice name)
+void herd_note_expired(struct exec *x, struct slice name)
 {
-    counter_add(x->counters, herd_leases_expired, 1);
-    fills_note_expired(x->server->herd->fills, name);
-}
+    struct tally *t = herd_tally(x->server, name);
 
-static struct slice name_of(const struct store_edit *edit)
-{
-    return (struct slice){edit->key.data, edit->key.len};
+    counter_add(x->counters, herd_leases_expired, 1);
+    if (t != NULL)
+        tally_add(&t->expired, 1);
+    if (fills_note_expired(x->server->herd->fills, name))
+        counter_add(x->counters, herd_parking_stopped, 1);
 }
 
 /* Before a lease is taken: whether the one before ran out. Returns how long this one shall last. */
 static uint32_t next_lease_ms(struct exec *x, const struct store_edit *edit)
 {
     if (edit->lapsed || edit->herd.token != 0)
-        note_expired(x, name_of(edit));
-    return herd_lease_ms(x, name_of(edit));
+        herd_note_expired(x, herd_name(edit));
+    return herd_lease_ms(x, herd_name(edit));
 }
 
 static enum lease_answer note_answer(struct exec *x, const struct store_edit *edit, enum lease_answer answer)
 {
     if (answer == LEASE_GRANTED)
-        herd_note_granted(x, name_of(edit));
+        herd_note_granted(x, herd_name(edit));
     return answer;
 }
 
@@ -124,15 +122,23 @@ void herd_note_filled(struct exec *x, struct slice name, uint32_t took_ms)
 
 void herd_note_late(struct exec *x, struct slice name)
 {
-    (void)name;
+    struct tally *t = herd_tally(x->server, name);
+
     counter_add(x->counters, herd_late_fills, 1);
+    if (t != NULL)
+        tally_add(&t->late, 1);
 }
 
 void herd_note_stale_served(struct exec *x, struct slice name)
 {
-    (void)name;
+    struct tally *t = herd_tally(x->server, name);
+
     counter_add(x->counters, herd_stale_served, 1);
     counter_add(x->counters, herd_fetches_avoided, 1);
+    if (t == NULL)
+        return;
+    tally_add(&t->stale, 1);
+    tally_add(&t->avoided, 1);
 }
 
 /* ---- waiting ---- */
@@ -145,12 +151,28 @@ static void wake(struct server *server, uint64_t who)
         post_later(server, LETTER_WAKE, NULL, 0, &to, 1);
 }
 
+/* It is in no queue any more. */
+static void left(struct server *server, struct waiter *w)
+{
+    changes_unwant(server, CHANGES_HERD);
+    if (w->tally != NULL)
+        tally_add(&w->tally->parked_now, (uint64_t)-1);
+    w->tally = NULL;
+}
+
+static void joined_now(struct exec *x, struct waiter *w, const struct store_edit *edit)
+{
+    changes_want_here(x->server, CHANGES_HERD, edit);
+    if ((w->tally = herd_tally(x->server, herd_name(edit))) != NULL)
+        tally_add(&w->tally->parked_now, 1);
+}
+
 static void leave(struct server *server, struct waiter *w)
 {
     if (!w->joined)
         return;
     wake(server, waiters_leave(server->herd->waiters, w));
-    changes_unwant(server, CHANGES_HERD);
+    left(server, w);
 }
 
 static bool give_up(struct exec *x)
@@ -178,7 +200,7 @@ bool herd_wait(struct exec *x, const struct store_edit *edit, uint32_t most_ms)
                           (uint64_t)option_live(x->options, herd_waiters_max),
                           (uint32_t)option_live(x->options, herd_waiters_per_key));
     if (joined && !w->joined)
-        changes_unwant(x->server, CHANGES_HERD);
+        left(x->server, w);
     if (answer == WAITERS_FULL) {
         counter_add(x->counters, herd_waiters_refused, 1);
         if (!again)
@@ -186,9 +208,12 @@ bool herd_wait(struct exec *x, const struct store_edit *edit, uint32_t most_ms)
         return give_up(x);
     }
     if (!joined)
-        changes_want_here(x->server, CHANGES_HERD, edit);
-    if (!again)
+        joined_now(x, w, edit);
+    if (!again) {
         counter_add(x->counters, herd_parked, 1);
+        if (w->tally != NULL)
+            tally_add(&w->tally->parked, 1);
+    }
     exec_park_look(x, (span){most_ms}, answer == WAITERS_FIRST ? lease_end(edit) : (instant){0});
     return true;
 }
@@ -198,10 +223,13 @@ void herd_answered_slowly(struct exec *x)
     struct waiter *w = &x->session->waiter;
     int64_t ms = since(x->now, x->session->parked_first).ms;
 
-    atomic_fetch_add_explicit(&x->server->herd->waits[bin_of(ms > 0 ? (uint32_t)ms : 0)], 1,
-                              memory_order_relaxed);
+    tally_wait(x->server->herd->waits, ms);
     if (!w->granted && !w->gave_up)
         counter_add(x->counters, herd_fetches_avoided, 1);
+    if (w->tally != NULL) {
+        tally_wait(w->tally->waits, ms);
+        tally_add(&w->tally->avoided, !w->granted && !w->gave_up);
+    }
     leave(x->server, w);
     w->ticket = 0;
     w->granted = w->gave_up = false;
@@ -239,31 +267,4 @@ static void wake_one(void *server, uint64_t who)
 void herd_flushed(struct server *server, int db)
 {
     waiters_each_first(server->herd->waiters, db, wake_one, server);
-}
-
-/* ---- the ledger ---- */
-
-static uint32_t quantile(const uint64_t *bins, uint64_t all, unsigned percent)
-{
-    uint64_t passed = 0;
-
-    for (unsigned i = 0; i < BINS; i++) {
-        passed += bins[i];
-        if (passed * 100 >= all * percent && passed > 0)
-            return bin_top(i);
-    }
-    return 0;
-}
-
-void herd_ledger(struct server *server, struct herd_ledger *out)
-{
-    struct herd *h = server->herd;
-    uint64_t bins[BINS], all = 0;
-
-    for (unsigned i = 0; i < BINS; i++)
-        all += bins[i] = atomic_load_explicit(&h->waits[i], memory_order_relaxed);
-    *out = (struct herd_ledger){.waiting = waiters_len(h->waiters),
-                                .waits = all,
-                                .wait_p50_ms = quantile(bins, all, 50),
-                                .wait_p99_ms = quantile(bins, all, 99)};
 }

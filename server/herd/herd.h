@@ -62,13 +62,4 @@ void herd_changed(struct server *server, uint8_t db, struct slice name, bool wri
 /* Under no lock. `db` is the store's number, or CHANGES_ALL_DATABASES. */
 void herd_flushed(struct server *server, int db);
 
-/* ---- the ledger ---- */
-
-struct herd_ledger {
-    uint64_t waiting; /* requests parked now */
-    uint64_t waits;   /* and ever */
-    uint32_t wait_p50_ms, wait_p99_ms;
-};
-void herd_ledger(struct server *server, struct herd_ledger *out);
-
 #endif

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 struct waiters;
+struct tally;
 
 struct waiter {
     uint64_t who;    /* a post_address */
@@ -26,6 +27,7 @@ struct waiter {
     bool joined;     /* and has not left. Its worker's alone; it may have been taken off the queue */
     bool granted;    /* its request got a lease: what it waited for it fetches itself. Its worker's alone */
     bool gave_up;    /* its request was answered without the value. Its worker's alone */
+    struct tally *tally; /* counts it as parked; NULL: none. Its worker's alone */
     /* under the stripe's lock */
     bool queued;
     uint8_t db;

@@ -229,6 +229,24 @@ static void add_value_word(struct peer *p, const char *word, unsigned number)
         text_add(&p->plain, word, strlen(word));
 }
 
+/* Tokens of leases are numbered along with the cas; 1 says that another client holds it. */
+static void add_lvalue_word(struct peer *p, const char *word, unsigned number)
+{
+    if (number == 2 && strcmp(word, "1") != 0)
+        add_cas(p, word);
+    else
+        text_add(&p->plain, word, strlen(word));
+}
+
+/* META <key> age: <n>; exptime: <n>; from: <ip>: moments are never twice the same. */
+static void add_metaget_word(struct peer *p, const char *word, unsigned number)
+{
+    if (number == 5 && strcmp(word, "0;") != 0)
+        text_add(&p->plain, "then;", 5);
+    else
+        text_add(&p->plain, word, strlen(word));
+}
+
 static void add_words(struct peer *p, const char *line)
 {
     char *copy = strdup(line);
@@ -244,6 +262,10 @@ static void add_words(struct peer *p, const char *line)
             add_debug_word(p, word);
         else if (starts(line, "VALUE "))
             add_value_word(p, word, number);
+        else if (starts(line, "LVALUE "))
+            add_lvalue_word(p, word, number);
+        else if (starts(line, "META "))
+            add_metaget_word(p, word, number);
         else
             add_meta_word(p, word);
     }
@@ -256,14 +278,16 @@ static long data_after(const char *line)
     unsigned long flags;
     long bytes = -1;
 
-    if (sscanf(line, "VA %ld", &bytes) == 1 || sscanf(line, "VALUE %*s %lu %ld", &flags, &bytes) == 2)
+    if (sscanf(line, "VA %ld", &bytes) == 1 || sscanf(line, "VALUE %*s %lu %ld", &flags, &bytes) == 2 ||
+        sscanf(line, "LVALUE %*s %*s %lu %ld", &flags, &bytes) == 2)
         return bytes;
     return -1;
 }
 
 static void add_line(struct peer *p, const char *line)
 {
-    static const char *const worded[] = {"HD", "VA ", "EN", "NS", "EX", "NF", "ME ", "VALUE "};
+    static const char *const worded[] = {"HD", "VA ", "EN",     "NS",      "EX",
+                                         "NF", "ME ", "VALUE ", "LVALUE ", "META "};
 
     if (starts(line, "VERSION ")) {
         text_add(&p->plain, "VERSION", 7);
@@ -486,7 +510,7 @@ static void directive(struct play *play, const char *word, size_t number)
         step->closes = true;
     else if (sscanf(word, "sleep %ld", &ms) == 1)
         nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-    else
+    else if (!starts(word, "options ")) /* which were looked for before it was started */
         fail_msg("%s:%zu: no such directive: %s", play->file, number, word);
 }
 
@@ -552,15 +576,45 @@ static void start(struct peer *p, char *argv[], size_t port_at, const char *dir)
     fail_msg("%s does not start, see %s", p->name, log);
 }
 
+/* What the transcript wants Corral to be started with besides. Returns where the words are kept. */
+static char *add_options(const char *file, char *argv[], size_t at, size_t max)
+{
+    FILE *f = file != NULL ? fopen(file, "r") : NULL;
+    char *line = NULL, *rest, *word;
+    size_t size = 0;
+    ssize_t len;
+
+    if (file == NULL)
+        return NULL;
+    assert_non_null(f);
+    while ((len = getline(&line, &size, f)) >= 0 && !starts(line, "@options "))
+        ;
+    fclose(f);
+    rest = line;
+    if (len < 0)
+        return line;
+    line[strcspn(line, "\n")] = '\0';
+    strsep(&rest, " ");
+    while ((word = strsep(&rest, " ")) != NULL) {
+        assert_true(at + 1 < max);
+        argv[at++] = word;
+    }
+    return line;
+}
+
 static void start_both(struct play *play, const char *dir)
 {
     play->corral = (struct peer){.name = "corral", .present = corrald_path[0] != '\0', .fd = -1};
     play->memcached = (struct peer){.name = "memcached", .present = memcached_path[0] != '\0', .fd = -1};
     if (play->corral.present) {
-        char *argv[] = {corrald_path, "--memcache-port", NULL,   "--port",    "0", "--max-item-size",
-                        "1mb",        "--maxmemory",     "64mb", "--threads", "2", NULL};
+        /* The wins of clients that take their time between two steps shall not end meanwhile. */
+        char *argv[32] = {corrald_path, "--memcache-port", NULL,   "--port",    "0", "--max-item-size",
+                          "1mb",        "--maxmemory",     "64mb", "--threads", "2", "--lease-default-ms",
+                          "10000",      "--lease-min-ms",  "10000"};
+        char *options = add_options(play->file, argv, 15, sizeof argv / sizeof *argv);
 
         start(&play->corral, argv, 2, dir);
+        free(options);
     }
     if (play->memcached.present) {
         char *argv[] = {memcached_path,

@@ -36,6 +36,7 @@
 
 enum {
     CLIENTS_MAX = 3,
+    TOKENS_MAX = 64,
     REPLY_WAIT_MS = 10000,
     START_WAIT_MS = 10000,
     STOP_WAIT_MS = 10000,
@@ -210,7 +211,9 @@ struct peer {
     bool present;
     pid_t pid;
     char socket_path[108];
-    int fd[CLIENTS_MAX]; /* -1: not connected */
+    int fd[CLIENTS_MAX];          /* -1: not connected */
+    long long tokens[TOKENS_MAX]; /* of leases, in the order in which they were shown */
+    size_t tokens_len;
     struct bytes in[CLIENTS_MAX];
     /* the last step's answer */
     struct bytes raw;
@@ -465,8 +468,36 @@ static bool read_word(const char **at, struct bytes *word)
     return any;
 }
 
+/* {token3} as a word is the third lease token that this server has shown. */
+static void put_token(struct bytes *word, const struct peer *p)
+{
+    char digits[32];
+    size_t index;
+    int used = 0;
+
+    if (sscanf((char *)word->data, "{token%zu}%n", &index, &used) != 1 || (size_t)used != word->len)
+        return;
+    assert_true(index >= 1 && index <= p->tokens_len);
+    snprintf(digits, sizeof digits, "%lld", p->tokens[index - 1]);
+    word->len = 0;
+    bytes_add_text(word, digits);
+}
+
+static void note_tokens(struct peer *p)
+{
+    for (size_t i = 0; i + 1 < p->lines.n; i++) {
+        long long token;
+
+        if (strcmp(p->lines.text[i], "token") != 0 || sscanf(p->lines.text[i + 1], ":%lld", &token) != 1 ||
+            token == 0)
+            continue;
+        assert_true(p->tokens_len < TOKENS_MAX);
+        p->tokens[p->tokens_len++] = token;
+    }
+}
+
 /* The bytes that go out. "CURSOR" as a word stands for `cursor` in a @scan. */
-static void step_encode(const struct step *s, const char *cursor, struct bytes *out)
+static void step_encode(const struct peer *p, const struct step *s, const char *cursor, struct bytes *out)
 {
     struct bytes word = {0}, body = {0};
     const char *at = s->text;
@@ -489,6 +520,7 @@ static void step_encode(const struct step *s, const char *cursor, struct bytes *
             word.len = 0;
             bytes_add_text(&word, cursor);
         }
+        put_token(&word, p);
         snprintf(head, sizeof head, "$%zu\r\n", word.len);
         bytes_add_text(&body, head);
         bytes_add(&body, word.data, word.len);
@@ -513,7 +545,7 @@ static bool run_scan(struct peer *p, const struct step *s)
     bool ok = false;
 
     for (int calls = 0; calls < SCAN_CALLS_MAX; calls++) {
-        step_encode(s, cursor, &request);
+        step_encode(p, s, cursor, &request);
         if (!peer_send(p, s->client, &request) || !peer_receive(p, s->client, 1) || p->lines.n < 4)
             break;
         snprintf(cursor, sizeof cursor, "%s", p->lines.text[2]); /* *2, $n, cursor, *m, ... */
@@ -543,8 +575,9 @@ static bool run_step(struct peer *p, const struct step *s)
 
     if (s->scan)
         return run_scan(p, s);
-    step_encode(s, "", &request);
+    step_encode(p, s, "", &request);
     ok = peer_send(p, s->client, &request) && peer_receive(p, s->client, s->replies);
+    note_tokens(p);
     bytes_free(&request);
     if (s->closes)
         ok = peer_is_closed(p, s->client) && ok;

@@ -1,0 +1,63 @@
+/* protect.h - herd protection for clients that know nothing of it: the rules of
+ * herd-protect, applied to plain reads and writes.
+ *
+ * The first who misses a key that a rule is for is told so, and holds the lease
+ * without knowing; a plain set fills. Whoever comes meanwhile waits, or is
+ * given the value that is in its grace. A client that holds a lease is never
+ * made to wait: what it asks for next may stand before its own set, and two
+ * that wait for each other would both wait in vain. When its connection closes,
+ * its leases go back, and the first who waits takes over.
+ *
+ * Without rules all this costs a miss one look at a pointer, and a hit nothing. */
+#ifndef CORRAL_PROTECT_H
+#define CORRAL_PROTECT_H
+
+#include "server/herd/herd.h"
+#include "server/server.h"
+
+/* Puts the option herd-protect into effect. NULL, or what is wrong with it.
+ * From within CONFIG SET (under options_lock), or before the workers start. */
+const char *protect_apply(struct server *server);
+/* Worker 0, now and then, outside of a batch: frees rules that are no longer in effect. */
+void protect_tick(struct server *server);
+
+void protect_free(struct server *server);
+
+/* Whether there are any rules. */
+static inline bool protect_on(const struct exec *x)
+{
+    return __builtin_expect(atomic_load_explicit(&x->server->herd_rules, memory_order_acquire) != NULL, 0);
+}
+bool protect_has_rule(const struct exec *x, struct slice name);
+
+enum protect_verdict {
+    PROTECT_MISS,   /* tell the client so */
+    PROTECT_PARKED, /* write nothing, take back what has been written, and return */
+    PROTECT_RETRY,  /* there is a value now: look again */
+    PROTECT_STALE,  /* answer what `edit`, which is open, shows, and end it */
+};
+/* A plain read found no value. */
+enum protect_verdict protect_missed(struct exec *x, const struct key *key, struct store_edit *edit);
+
+/* A plain read found one, with peek->herded: whether this reader is to be told
+ * "miss", and so to refresh it, although its time is not over. */
+bool protect_refresh(struct exec *x, const struct key *key, const struct store_peek *peek);
+
+/* The connection closes: its leases go back. Outside of a batch. */
+struct worker;
+void protect_leave(struct worker *worker, struct session *session);
+
+/* Takes back what a request has written and counted, when it is parked halfway. */
+struct protect_undo {
+    size_t mark, pins;
+    uint64_t hits, misses;
+};
+static inline struct protect_undo protect_begin(const struct exec *x)
+{
+    return (struct protect_undo){out_mark(x->out), x->out->pins_len, x->counters->keyspace_hits,
+                                 x->counters->keyspace_misses};
+}
+/* True: it was parked, and all is as before. */
+bool protect_parked(struct exec *x, const struct protect_undo *undo);
+
+#endif
