@@ -258,8 +258,7 @@ static bool build(struct server *server, char *err, size_t err_len)
            (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
            (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
            open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) &&
-           listeners_open(server, err, err_len);
+           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)

@@ -512,6 +512,7 @@ static void info_origins(struct info *info)
 {
     char text[LINE_MAX_BYTES * 4];
 
+    number(info, "origin_write_queue_bytes", origins_write_bytes(info->server));
     for (unsigned i = 0; origins_line(info->server, i, text, sizeof text); i++) {
         uint8_t *p = out_room(&info->text, sizeof text + 2);
         size_t len = strlen(text);

@@ -6,6 +6,8 @@
 #include "server/log.h"
 #include "server/origin/backoff.h"
 
+enum { PROBE_LOOK_MS = 20 }; /* at how the one that is let through has ended */
+
 int64_t origin_ticks_ms(void)
 {
     return clock_ticks_ns() / 1000000;
@@ -68,6 +70,11 @@ enum origin_place origin_reserve(struct origin *o)
     origin_unreserve(o);
     origin_count(o, refused_bulkhead);
     return PLACE_FULL;
+}
+
+void origin_keep(struct origin *o)
+{
+    atomic_fetch_add_explicit(&o->jobs, 1, memory_order_relaxed);
 }
 
 void origin_unreserve(struct origin *o)
@@ -253,7 +260,7 @@ static void try_it(struct job *job)
         if (job->patient) {
             leave(job);
             job->state = JOB_BACKING_OFF;
-            set_timer(job, o->breaker.state == BREAKER_OPEN ? o->breaker.until_ms : now + 1);
+            set_timer(job, o->breaker.state == BREAKER_OPEN ? o->breaker.until_ms : now + PROBE_LOOK_MS);
             return;
         }
         origin_count(o, refused_breaker);

@@ -95,6 +95,8 @@ void origin_unpin(struct origin **origin);
 /* May another job be made? Counts the refusal. True: a place is kept for it. */
 enum origin_place { PLACE_KEPT, PLACE_SHUT, PLACE_FULL };
 enum origin_place origin_reserve(struct origin *origin);
+/* The same, whatever there is already: for what the origin will not be asked. */
+void origin_keep(struct origin *origin);
 void origin_unreserve(struct origin *origin);
 /* How long all tries of a job may take. */
 int64_t origin_patience_ms(const struct origin *origin);

@@ -436,6 +436,11 @@ static void print_origin(struct origin *o, unsigned i, char *line, size_t cap)
                  latency_ms(o, 99));
 }
 
+uint64_t origins_write_bytes(struct server *server)
+{
+    return writes_bytes(server->origins->writes);
+}
+
 bool origins_line(struct server *server, unsigned i, char *line, size_t cap)
 {
     struct origins *os = server->origins;

@@ -61,6 +61,8 @@ bool origins_instead(struct exec *x, const struct key *key, struct origin_gift *
 
 /* ---- INFO ---- */
 
+/* Bytes of writes that origins with `write behind` have not acknowledged. */
+uint64_t origins_write_bytes(struct server *server);
 /* One line per origin, without its line end. False: there is no i-th origin. */
 bool origins_line(struct server *server, unsigned i, char *line, size_t cap);
 

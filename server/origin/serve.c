@@ -16,7 +16,7 @@
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/herd.h"
-#include "server/origin/origins_private.h"
+#include "server/origin/writes.h"
 #include "server/park.h"
 #include "server/server.h"
 
@@ -194,6 +194,11 @@ static void supply(struct reading *r, const struct key *key, struct origin *o)
         return;
     if (exec_outcome(r->x) == PARK_TIMED_OUT || exec_outcome(r->x) == PARK_UNBLOCKED) {
         fail(r, key, o, "it took too long");
+        return;
+    }
+    if (writes_hold(r->x->server->origins->writes, key)) {
+        origin_keep(o); /* it need not be asked */
+        fetch(r, key, o);
         return;
     }
     switch (origin_reserve(o)) {

@@ -574,14 +574,28 @@ void writes_pump(struct writes *ws)
     }
 }
 
+bool writes_hold(struct writes *ws, const struct key *key)
+{
+    struct line *like, *l = NULL;
+
+    if (writes_bytes(ws) == 0 || (like = line_new(key)) == NULL)
+        return false;
+    pthread_mutex_lock(&ws->lock);
+    HASH_FIND(hh, ws->lines, like->key, like->key_len, l);
+    bool hold = l != NULL && l->last->who == 0;
+    pthread_mutex_unlock(&ws->lock);
+    free(like);
+    return hold;
+}
+
 bool writes_answer(struct writes *ws, struct fetch *f)
 {
     struct key key = {.data = f->name, .len = (uint32_t)f->len, .db = f->db};
-    struct line *like = line_new(&key), *l = NULL;
+    struct line *like, *l = NULL;
     struct answer answer = {.kind = ANSWER_ABSENT};
     struct blob *value = NULL;
 
-    if (like == NULL)
+    if (writes_bytes(ws) == 0 || (like = line_new(&key)) == NULL)
         return false;
     pthread_mutex_lock(&ws->lock);
     HASH_FIND(hh, ws->lines, like->key, like->key_len, l);

@@ -56,6 +56,9 @@ enum behind { BEHIND_ACCEPTED, BEHIND_FULL, BEHIND_NO_MEMORY, BEHIND_NOT_STORED 
 enum behind writes_behind(struct writes *writes, struct exec *x, const struct key *key, struct origin *origin,
                           const struct wanted_write *wanted, enum store_status *why, bool *found);
 
+/* Whether what is read of the key comes from here, and not from its origin. Any thread. */
+bool writes_hold(struct writes *writes, const struct key *key);
+
 /* ---- the thread ---- */
 
 /* Hands what is new to the origins. */

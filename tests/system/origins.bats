@@ -81,6 +81,11 @@ figure_is()
     [ "$(figure "$1" "${3:-0}")" = "$2" ]
 }
 
+queue_bytes()
+{
+    cli INFO origins | tr -d '\r' | sed -n 's/^origin_write_queue_bytes://p'
+}
+
 readers()
 {
     python3 "$CORRAL_ROOT/tests/system/origins/readers.py" "$PORT" "$MC_PORT" "$@"
@@ -512,7 +517,7 @@ END
     start_redis
     eventually is v100 origin GET item:1
     eventually is two origin GET item:2
-    eventually is 0 figure write_bytes
+    eventually is 0 queue_bytes
     is 0 figure writes_lost
 }
 
