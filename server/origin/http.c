@@ -24,6 +24,7 @@ struct http {
     struct timers *timers;
     size_t value_max;
     CURLM *multi;
+    struct curl_slist *headers;
     struct timer timer;
     struct watched *watched; /* all of them */
     struct watched *gone;    /* and those that are watched no longer */
@@ -204,6 +205,7 @@ static void set_up(struct exchange *e)
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, e->http->headers);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "corral/" CORRAL_VERSION);
     curl_easy_setopt(c, CURLOPT_PROXY, ""); /* whatever the environment says */
     curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)e->http->rule->timeout_ms + 1000L); /* ours comes first */
@@ -456,6 +458,7 @@ static void http_free(struct backend *backend)
         unwatch(h->watched);
     timers_cancel(h->timers, &h->burial);
     bury(h);
+    curl_slist_free_all(h->headers);
     free(h);
 }
 
@@ -472,7 +475,8 @@ struct backend *backend_http_new(const struct origin_rule *rule, struct loop *lo
         .backend.type = &type, .rule = rule, .loop = loop, .timers = timers, .value_max = value_max};
     h->timer.fire = on_time;
     h->burial.fire = on_burial;
-    if ((h->multi = curl_multi_init()) == NULL) {
+    /* Without it, a large PUT would wait for a "100 Continue" that few servers send. */
+    if ((h->headers = curl_slist_append(NULL, "Expect:")) == NULL || (h->multi = curl_multi_init()) == NULL) {
         http_free(&h->backend);
         return NULL;
     }

@@ -44,6 +44,7 @@ struct resp {
     struct place *early;   /* called before the name was known; newest first */
     struct timer look;     /* at whether the name is known */
     bool resolving;
+    const char *dropped; /* why the last connection was given up by us */
     struct gaicb *lookup; /* the C library's while it looks; freed when it is done */
 };
 
@@ -107,9 +108,11 @@ static bool is_too_long(const struct resp *r)
     return r->ac->c.reader->len - r->ac->c.reader->pos > r->value_max + READER_SLACK;
 }
 
-static void drop_connection(struct resp *r)
+static void drop_connection(struct resp *r, const char *why)
 {
     redisAsyncContext *ac = r->ac;
+
+    r->dropped = why;
 
     r->ac = NULL; /* those it gives back may be sent again at once */
     if (ac != NULL)
@@ -127,7 +130,7 @@ static void on_ready(struct loop_source *source, unsigned events)
         if (r->ac != ac)
             return; /* gone, and w with it */
         if (is_too_long(r)) {
-            drop_connection(r);
+            drop_connection(r, "an answer is longer than max-item-size");
             return;
         }
     }
@@ -370,17 +373,20 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *arg)
 {
     const redisReply *said = reply;
     struct place *p = arg;
+    struct resp *r = p->resp;
     struct call *call = p->call;
     struct answer answer = {.kind = ANSWER_DONE};
     char why[256];
 
-    p->resp->heard_ms = ticks();
+    r->heard_ms = ticks();
     free(p);
     if (call == NULL)
         return; /* it was cancelled */
     if (said == NULL) {
         answer.kind = ANSWER_FAILED;
-        snprintf(why, sizeof why, "%s", ac->err != 0 ? ac->errstr : "the connection was closed");
+        snprintf(why, sizeof why, "%s", ac->err != 0          ? ac->errstr
+                                         : r->ac == NULL && r->dropped != NULL ? r->dropped
+                                                                                 : "the connection was closed");
         answer.why = why;
     } else if (said->type == REDIS_REPLY_ERROR) {
         answer.kind = will_pass(said->str) ? ANSWER_FAILED : ANSWER_REFUSED;
@@ -470,14 +476,14 @@ static void cancel(struct backend *backend, struct call *call)
     }
     p->call = NULL;
     if (r->ac != NULL && ticks() - r->heard_ms >= r->rule->timeout_ms)
-        drop_connection(r);
+        drop_connection(r, "nothing came for too long");
 }
 
 static void resp_free(struct backend *backend)
 {
     struct resp *r = (struct resp *)backend;
 
-    drop_connection(r);
+    drop_connection(r, "the origin is not used any more");
     timers_cancel(r->timers, &r->look);
     while (r->early != NULL)
         early_free(r->early);

@@ -435,6 +435,12 @@ static void answer_line(struct writing *w, enum verb_kind kind, const struct req
         reply_line(x, set ? "STORED" : found ? "DELETED" : "NOT_FOUND");
 }
 
+/* noreply goes for errors, too, or the next answer would be taken for this one's. */
+static bool is_muted(const struct exec *x, enum verb_kind kind, const struct request *rq)
+{
+    return !x->session->binary && kind != VERB_META_SET && kind != VERB_META_DELETE && memcache_noreply(rq);
+}
+
 static void write_line(struct writing *w, enum verb_kind kind, const struct request *rq,
                        const struct request *packet, const struct meta_request *meta)
 {
@@ -446,7 +452,7 @@ static void write_line(struct writing *w, enum verb_kind kind, const struct requ
         fail(w, w->origins[0], w->cannot);
     if (written == WRITTEN)
         answer_line(w, kind, rq, packet);
-    else if (written == NOT_WRITTEN)
+    else if (written == NOT_WRITTEN && !is_muted(w->x, kind, rq))
         origins_refuse_memcache(w->x, packet, w->why);
 }
 

@@ -118,7 +118,7 @@ ms_since()
     start_redis
     start_node --threads 2 --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT" timeout 5000
     origin SET item:hot value
-    origin CLIENT PAUSE 500 ALL
+    origin CLIENT PAUSE 1500 ALL
 
     is "200 value" readers 200 item:hot
     is 1 origin_gets
@@ -324,14 +324,14 @@ ms_since()
 
 @test "HTTP: stale-while-revalidate serves at once and asks anew" {
     start_http
-    start_node --origin '*' "http://127.0.0.1:$HTTP_PORT/items/{key}" --origin-refresh-beta 0
+    start_node --origin '*' "http://127.0.0.1:$HTTP_PORT/items/{key}" timeout 9000 --origin-refresh-beta 0
     http_set 'cache=max-age=1%2C+stale-while-revalidate=60'
     is a@0 cli GET a
     eventually is 0 cli EXISTS a
-    http_set delay=700
+    http_set 'delay=1000&cache=max-age=100'
     started=$(date +%s%N)
     is a@0 cli GET a
-    [ "$(ms_since "$started")" -lt 500 ]
+    [ "$(ms_since "$started")" -lt 800 ]
     asked_twice() { [ "$(http_count get a)" = 2 ]; }
     eventually asked_twice
     eventually is 1 cli EXISTS a
@@ -341,7 +341,7 @@ ms_since()
     cli INVALIDATE a
     started=$(date +%s%N)
     is a@0 cli GET a
-    [ "$(ms_since "$started")" -ge 600 ]
+    [ "$(ms_since "$started")" -ge 900 ]
 }
 
 @test "HTTP: failures, garbage, and an answer that is too long" {
@@ -457,6 +457,8 @@ END
     cli DEL item:4 other | grep 'ORIGIN .*cannot be in one request'
     memcache 'set item:4 7 0 1' x | grep 'SERVER_ERROR origin .*flags'
     memcache 'incr item:4 1' | grep 'SERVER_ERROR origin .*only plain'
+    is "$(printf 'VALUE item:5 0 1\n5\nEND')" memcache 'incr item:4 1 noreply' 'set item:5 0 0 1 noreply' 5 'get item:5'
+    is 5 origin GET item:5
     is "$(printf '+OK\n-ORIGIN redis://127.0.0.1:%s: a transaction cannot wait for it to be written\n-EXECABORT Transaction discarded because of previous errors.\n+OK' "$ORIGIN_PORT")" \
         inline MULTI 'SET item:4 1' EXEC
     is 0 origin EXISTS item:4
