@@ -44,7 +44,7 @@ struct resp {
     struct place *early;   /* called before the name was known; newest first */
     struct timer look;     /* at whether the name is known */
     bool resolving;
-    const char *dropped; /* why the last connection was given up by us */
+    const char *dropped;  /* why the last connection was given up by us */
     struct gaicb *lookup; /* the C library's while it looks; freed when it is done */
 };
 
@@ -384,9 +384,10 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *arg)
         return; /* it was cancelled */
     if (said == NULL) {
         answer.kind = ANSWER_FAILED;
-        snprintf(why, sizeof why, "%s", ac->err != 0          ? ac->errstr
-                                         : r->ac == NULL && r->dropped != NULL ? r->dropped
-                                                                                 : "the connection was closed");
+        snprintf(why, sizeof why, "%s",
+                 ac->err != 0                          ? ac->errstr
+                 : r->ac == NULL && r->dropped != NULL ? r->dropped
+                                                       : "the connection was closed");
         answer.why = why;
     } else if (said->type == REDIS_REPLY_ERROR) {
         answer.kind = will_pass(said->str) ? ANSWER_FAILED : ANSWER_REFUSED;
