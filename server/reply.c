@@ -7,6 +7,7 @@
 
 #include "protocol/resp.h"
 #include "server/check.h"
+#include "server/command/value.h"
 #include "server/origin/origins.h"
 #include "server/server.h"
 #include "server/store/racy.h"
@@ -168,19 +169,6 @@ static bool reply_instead(struct exec *x, const struct key *key)
     return true;
 }
 
-/* A value that is in its grace, from inside the edit. */
-static void reply_kept(struct exec *x, struct store_edit *edit)
-{
-    if (edit->blob != NULL) {
-        blob_pin(edit->blob);
-        reply_bulk_blob(x, edit->blob, edit->value);
-    } else {
-        reply_bulk(x, edit->value);
-    }
-    store_edit_end(edit);
-    counter_add(x->counters, keyspace_hits, 1);
-}
-
 enum absent { ABSENT_MISSED, ABSENT_ANSWERED, ABSENT_RETRY };
 
 /* No plain read finds it. Answers, unless it is to be looked at again, or the request is parked. */
@@ -194,7 +182,11 @@ static enum absent reply_absent(struct exec *x, const struct key *key)
     case PROTECT_MISS: reply_missed(x); return ABSENT_MISSED;
     case PROTECT_PARKED: return ABSENT_MISSED;
     case PROTECT_RETRY: return ABSENT_RETRY;
-    case PROTECT_STALE: reply_kept(x, &edit); return ABSENT_ANSWERED;
+    case PROTECT_STALE:
+        reply_edited(x, &edit);
+        store_edit_end(&edit);
+        counter_add(x->counters, keyspace_hits, 1);
+        return ABSENT_ANSWERED;
     }
     CHECK_UNREACHABLE();
 }

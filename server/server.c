@@ -239,6 +239,7 @@ static bool open_herd(struct server *server, char *err, size_t err_len)
 
     if (!herd_init(server))
         return false;
+    store_set_negatives_max(server->store, (uint64_t)server->options.herd_negative_max_items);
     if ((why = protect_apply(server)) != NULL)
         snprintf(err, err_len, "herd-protect: %s", why);
     return why == NULL;
@@ -413,6 +414,7 @@ void server_store_stats(struct server *server, struct store_stats *out)
     out->segments_compacted -= since->segments_compacted;
     out->put_refused -= since->put_refused;
     out->flushes -= since->flushes;
+    out->negatives_refused -= since->negatives_refused;
     pthread_mutex_unlock(&server->baseline.lock);
 }
 
@@ -585,6 +587,8 @@ const char *server_apply_option(struct server *server, const char *name)
                      "maxmemory";
     if (strcmp(name, "maxmemory-policy") == 0)
         return apply_policy(server);
+    if (strcmp(name, "herd-negative-max-items") == 0)
+        store_set_negatives_max(server->store, (uint64_t)o->herd_negative_max_items);
     if (strcmp(name, "herd-protect") == 0)
         return protect_apply(server);
     if (strcmp(name, "memcache-auth-file") == 0)

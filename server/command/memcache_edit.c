@@ -69,6 +69,7 @@ static struct store_value whole_value(const struct memcache_put *put)
         .head = put->data,
         .flags = put->flags,
         .expires = put->expires,
+        .sets_expiry = true,
         .key_binary = put->key_binary,
         .cas = put->cas_new,
         .wants_cas = put->wants_cas,

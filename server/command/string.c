@@ -177,7 +177,7 @@ static bool read_options(struct exec *x, const struct request *rq, uint32_t from
 /* Stores unconditionally: the whole of a plain SET. */
 static enum store_status set_value(struct exec *x, const struct key *key, struct slice value, instant expires)
 {
-    struct store_value item = {.head = value, .expires = expires, .backing = x->backing};
+    struct store_value item = {.head = value, .expires = expires, .sets_expiry = true, .backing = x->backing};
     struct store_edit edit;
     enum store_status status;
 
@@ -212,8 +212,11 @@ static bool condition_holds(const struct value_options *options, const struct st
 static void set_carefully(struct exec *x, const struct key *key, struct slice value,
                           const struct value_options *options, instant expires)
 {
-    struct store_value item = {
-        .head = value, .expires = expires, .backing = x->backing, .herd.grace_ms = options->grace_ms};
+    struct store_value item = {.head = value,
+                               .expires = expires,
+                               .sets_expiry = options->ttl != TTL_KEEP,
+                               .backing = x->backing,
+                               .herd.grace_ms = options->grace_ms};
     size_t mark = out_mark(x->out), pins = x->out->pins_len;
     enum store_status status = STORE_OK;
     struct store_edit edit;

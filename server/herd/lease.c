@@ -186,8 +186,10 @@ bool lease_invalidate(struct store_edit *e, uint32_t grace_ms)
     enum lease_state state = lease_state(e);
     instant expires = e->now;
 
-    if (state == LEASE_ABSENT)
+    if (state == LEASE_ABSENT) {
+        store_edit_drop(e); /* something negative, out of time, whose lease is out */
         return false;
+    }
     if (e->graced) { /* only its lease dies: it does not get another grace */
         expires = e->expires;
         herd.grace_ms = e->herd.grace_ms;

@@ -312,6 +312,8 @@ enum protect_verdict protect_missed(struct exec *x, const struct key *key, struc
     busy = x->session->held != NULL && holds_some(x);
     store_edit_begin(x->store, x->local, key, x->now, edit);
     verdict = judge(x, rule, edit, busy);
+    if (verdict == PROTECT_MISS && x->session->waiter.ticket != 0)
+        x->session->waiter.gave_up = true; /* waiting has spared nobody a fetch */
     if (verdict != PROTECT_STALE)
         store_edit_end(edit);
     return verdict;
@@ -321,11 +323,19 @@ enum protect_verdict protect_missed(struct exec *x, const struct key *key, struc
  * grows exponentially towards the end, in units of what a fill takes. */
 static bool is_chosen(const struct exec *x, const struct store_peek *peek)
 {
-    enum { HOPELESS = 40 }; /* exp(-40): not in this process's life */
     double left = (double)since(peek->expires, x->now).ms, fill = (double)peek->herd.fill_ms;
     double dice = ((double)lease_new_token() + 1) / (double)(1ull << 48);
 
-    return left < HOPELESS * fill && -log(dice) * fill >= left;
+    return -log(dice) * fill >= left;
+}
+
+/* Without dice: before that nobody is chosen in this process's life. */
+static bool may_be_chosen(const struct exec *x, const struct store_peek *peek)
+{
+    enum { FILLS_BEFORE = 40 }; /* exp(-40) */
+
+    return peek->expires.ms != 0 &&
+           since(peek->expires, x->now).ms < FILLS_BEFORE * (int64_t)peek->herd.fill_ms;
 }
 
 bool protect_refresh(struct exec *x, const struct key *key, const struct store_peek *peek)
@@ -334,7 +344,7 @@ bool protect_refresh(struct exec *x, const struct key *key, const struct store_p
     struct store_edit edit;
     bool chosen = false;
 
-    if (peek->herd.fill_ms == 0 || peek->expires.ms == 0 || !state_shows(peek->state) ||
+    if (!may_be_chosen(x, peek) || !state_shows(peek->state) ||
         (peek->herd.token != 0 && is_before(x->now, after(peek->herd.granted, (span){peek->herd.length_ms}))))
         return false;
     rule = rule_for(x->server, (struct slice){key->data, key->len});
@@ -365,7 +375,8 @@ bool protect_parked(struct exec *x, const struct protect_undo *undo)
 
 static bool carries_over(const struct store_edit *before, const struct store_value *value)
 {
-    return before->found && value->expires.ms == before->expires.ms && value->herd.grace_ms == 0;
+    return before->found && value->expires.ms == before->expires.ms && value->herd.grace_ms == 0 &&
+           !value->sets_expiry;
 }
 
 /* A plain set of a key whose lease is out fills it, whoever holds the lease. */

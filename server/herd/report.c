@@ -7,6 +7,9 @@ size_t herd_figures(struct server *server, const struct counters *c,
 {
     const struct herd_rules *rules = atomic_load_explicit(&server->herd_rules, memory_order_acquire);
     struct herd *h = server->herd;
+    struct store_stats store;
+
+    server_store_stats(server, &store);
     const struct herd_figure all[] = {
         {"herd_rules", rules != NULL ? rules->len : 0},
         {"herd_parked_now", waiters_len(h->waiters)},
@@ -20,6 +23,8 @@ size_t herd_figures(struct server *server, const struct counters *c,
         {"herd_fills", c->herd_fills},
         {"herd_late_fills", c->herd_late_fills},
         {"herd_leases_expired", c->herd_leases_expired},
+        {"herd_negatives", store.negatives},
+        {"herd_negatives_refused", store.negatives_refused},
         {"herd_not_parked", c->herd_not_parked},
         {"herd_waiters_refused", c->herd_waiters_refused},
         {"herd_parking_stopped", c->herd_parking_stopped},

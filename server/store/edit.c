@@ -194,6 +194,7 @@ static bool put_in_place(struct store_edit *e, const struct found *f, struct ite
     item_write(f->item, plan, base);
     bucket_write_end(f->place.home);
     shard_count_db(s, e->key.db, 0, (plan->expires.ms != 0) - item_has_expiry(&f->shape));
+    shard_count_negative(s, item_is_negative(f->shape.meta), item_is_negative(plan->meta));
     if (plan->expires.ms != 0)
         segment_expires(&s->log, number, plan->expires);
     if ((item_has_expiry(&f->shape) || plan->expires.ms != 0) && s->type != NULL &&
@@ -255,6 +256,7 @@ static void put_over(struct shard *s, const struct found *f, item_ref ref, const
     segment_died(&s->log, old.ref, old.shape.size);
     s->weight -= old_weight;
     shard_count_db(s, item_db(&old.shape), 0, (plan->expires.ms != 0) - item_has_expiry(&old.shape));
+    shard_count_negative(s, item_is_negative(old.shape.meta), item_is_negative(plan->meta));
     if (is_blob) {
         s->stats.blob_items--;
         s->blob_bytes -= blob.blob->capacity;
@@ -272,6 +274,7 @@ static slot_id put_new(struct shard *s, uint64_t hash, item_ref ref, const struc
         return 0;
     s->stats.items_total++;
     shard_count_db(s, (uint8_t)(plan->meta >> ITEM_META_DB_SHIFT), 1, plan->expires.ms != 0);
+    shard_count_negative(s, false, item_is_negative(plan->meta));
     if (s->type != NULL && (s->scope == EVICT_ALLKEYS || plan->expires.ms != 0))
         s->type->admitted(s->policy, s->type->linked ? slot : ref, hash, (uint32_t)weight, queue);
     return slot;
@@ -392,7 +395,8 @@ static void tell(struct store_edit *e, enum store_change change)
 static void plan_herd(const struct store_edit *e, const struct store_value *v, struct item_plan *plan)
 {
     plan->herd = v->herd;
-    if (v->herd.grace_ms == 0 && v->herd.fill_ms == 0 && e->found && v->expires.ms == e->expires.ms) {
+    if (v->herd.grace_ms == 0 && v->herd.fill_ms == 0 && e->found && v->expires.ms == e->expires.ms &&
+        !v->sets_expiry) {
         plan->herd.grace_ms = e->herd.grace_ms;
         plan->herd.fill_ms = e->herd.fill_ms;
     }
@@ -458,6 +462,16 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
     return status;
 }
 
+static bool has_room_for_negative(struct store_edit *e)
+{
+    struct shard *s = e->shard;
+
+    if (s->stats.negatives < s->negatives_max || item_is_negative(e->state))
+        return true;
+    s->stats.negatives_refused++;
+    return false;
+}
+
 enum store_status store_edit_put(struct store_edit *e, const struct store_value *v)
 {
     const struct store_shaper *shaper = e->shard->shaper;
@@ -469,6 +483,10 @@ enum store_status store_edit_put(struct store_edit *e, const struct store_value 
         shaped = *v;
         shaper->shape(shaper->arg, e, &shaped);
         v = &shaped;
+    }
+    if (__builtin_expect(item_is_negative(v->state), 0) && !has_room_for_negative(e)) {
+        store_edit_drop(e);
+        return STORE_OK;
     }
     status = put(e, v);
     if (status == STORE_OK)

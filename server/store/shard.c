@@ -34,6 +34,7 @@ bool shard_init(struct shard *s, uint32_t segment_bytes, uint64_t seed)
     memset(s, 0, sizeof *s);
     pthread_mutex_init(&s->lock, NULL);
     s->seed = seed;
+    s->negatives_max = UINT64_MAX;
     s->log_item_max = segment_bytes / SEGMENT_FRACTION;
     if (s->log_item_max > ITEM_VALUE_MAX)
         s->log_item_max = ITEM_VALUE_MAX;
@@ -217,6 +218,7 @@ void shard_drop(struct shard *s, const struct found *f, enum evict_reason why)
     s->changes++;
     s->weight -= weight;
     shard_count_db(s, item_db(&f->shape), -1, -(int)item_has_expiry(&f->shape));
+    shard_count_negative(s, item_is_negative(f->shape.meta), false);
     index_remove(&s->index, f->place);
     if (word0_flags(f->shape.word0) & ITEM_BLOB) {
         struct item_blob b = item_blob_of(f);
@@ -464,6 +466,7 @@ void shard_flush(struct shard *s)
     memset(&s->walk, 0, sizeof s->walk);
     s->weight = 0;
     s->stats.items_expiring = 0;
+    s->stats.negatives = 0;
     memset(s->stats.dbs, 0, sizeof s->stats.dbs);
     s->stats.flushes++;
     s->changes++;
@@ -526,7 +529,7 @@ void shard_flush_db(struct shard *s, uint8_t db)
 
 struct tally {
     struct shard *s;
-    uint64_t weight, blob_bytes, expiring;
+    uint64_t weight, blob_bytes, expiring, negatives;
     struct store_db_count dbs[STORE_DATABASES_MAX];
 };
 
@@ -543,6 +546,7 @@ static void tally_slot(void *arg, slot_id id)
     t->weight += shard_weight_of(&f);
     t->blob_bytes += shard_weight_of(&f) - f.shape.size;
     t->expiring += item_has_expiry(&f.shape);
+    t->negatives += item_is_negative(f.shape.meta);
     t->dbs[item_db(&f.shape)].items++;
     t->dbs[item_db(&f.shape)].expiring += item_has_expiry(&f.shape);
     if (item_has_expiry(&f.shape))
@@ -559,6 +563,7 @@ void shard_check(struct shard *s)
     segment_log_check(&s->log);
     index_each(&s->index, tally_slot, &t);
     CHECK(t.weight == s->weight && t.blob_bytes == s->blob_bytes && t.expiring == s->stats.items_expiring);
+    CHECK(t.negatives == s->stats.negatives);
     CHECK(memcmp(t.dbs + 1, s->stats.dbs + 1, sizeof t.dbs - sizeof *t.dbs) == 0);
     CHECK(s->log.live + s->blob_bytes == s->weight);
     if (s->policy != NULL)

@@ -59,7 +59,7 @@ struct expiry_walk {
 
 struct shard_stats {
     uint64_t evicted, expired, items_total, relocated, compacted, refused, flushes;
-    uint64_t items_expiring, blob_items;
+    uint64_t items_expiring, blob_items, negatives, negatives_refused;
     struct store_db_count dbs[STORE_DATABASES_MAX]; /* databases from 1 on; 0 has what they leave */
 };
 
@@ -92,6 +92,7 @@ struct shard {
     instant now;         /* of the call in progress, for callbacks */
     const struct store_observer *observer;
     const struct store_shaper *shaper;
+    uint64_t negatives_max;
     struct compaction compaction;
     struct expiry_walk walk;
     struct shard_stats stats;
@@ -134,6 +135,14 @@ static inline void shard_count_db(struct shard *s, uint8_t db, int items, int ex
         return;
     s->stats.dbs[db].items += (uint64_t)(int64_t)items;
     s->stats.dbs[db].expiring += (uint64_t)(int64_t)expiring;
+}
+static inline bool item_is_negative(uint32_t meta)
+{
+    return (meta & (ITEM_NEGATIVE | ITEM_PENDING)) == ITEM_NEGATIVE;
+}
+static inline void shard_count_negative(struct shard *s, bool before, bool after)
+{
+    s->stats.negatives += (uint64_t)((int64_t)after - before);
 }
 /* Tells the observer, if there is one. */
 static inline void shard_tell(struct shard *s, void *by, uint8_t db, struct slice name,

@@ -327,6 +327,18 @@ void store_set_other_bytes(struct store *store, uint64_t bytes)
         spread_budget(store);
 }
 
+void store_set_negatives_max(struct store *store, uint64_t items)
+{
+    uint64_t each = (items + store->shards_len - 1) / store->shards_len;
+
+    for (uint32_t i = 0; i < store->shards_len; i++) {
+        struct shard *s = &store->shards[i];
+        pthread_mutex_lock(&s->lock);
+        s->negatives_max = each;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 void store_set_item_max(struct store *store, uint64_t bytes)
 {
     atomic_store(&store->item_max, bytes);
@@ -371,6 +383,8 @@ void store_stats(struct store *store, struct store_stats *out)
         out->segments_compacted += s->stats.compacted;
         out->put_refused += s->stats.refused;
         out->flushes += s->stats.flushes;
+        out->negatives += s->stats.negatives;
+        out->negatives_refused += s->stats.negatives_refused;
         pthread_mutex_unlock(&s->lock);
     }
     out->memory_bytes = out->segment_bytes + out->index_bytes + out->policy_bytes + out->blob_bytes;

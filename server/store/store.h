@@ -163,6 +163,7 @@ struct store_value {
     uint64_t cas;           /* 0: give it a new one only if it had one; else exactly this */
     bool wants_cas;         /* with cas 0: give it a new one in any case */
     struct store_herd herd; /* grace only with an expiry, and kept from before with an expiry that is kept */
+    bool sets_expiry;       /* `expires` is not kept, even if it is the one there was */
     struct blob *backing;
 };
 
@@ -318,6 +319,9 @@ bool store_set_policy(struct store *store, enum evict_scope scope, const struct 
 /* Bytes the process holds outside the store (connections, buffers): the store gives way. */
 void store_set_other_bytes(struct store *store, uint64_t bytes);
 void store_set_item_max(struct store *store, uint64_t bytes);
+/* How many items may be ITEM_NEGATIVE at once, shared out evenly to the shards; at
+ * first there is no limit. Storing one more drops what was there, and says STORE_OK. */
+void store_set_negatives_max(struct store *store, uint64_t items);
 
 struct store_stats {
     uint64_t items, items_expiring; /* present now; the latter have an expiry */
@@ -331,6 +335,7 @@ struct store_stats {
     uint64_t segments_compacted;
     uint64_t put_refused;
     uint64_t flushes;
+    uint64_t negatives, negatives_refused; /* present now; not kept because of store_set_negatives_max() */
     uint32_t shards;
 };
 void store_stats(struct store *store, struct store_stats *out);

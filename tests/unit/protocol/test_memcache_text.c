@@ -55,6 +55,8 @@ static void storage_lines_bring_data(void **state)
            "done 6:append 1:k 1:0 1:0 1:1 data 1:a\ndone 7:prepend 1:k 1:0 1:0 1:1 data 1:b\nleft 0\n");
     expect(SPELLED("cas k 0 0 1 18446744073709551615\r\na\r\n"),
            "done 3:cas 1:k 1:0 1:0 1:1 20:18446744073709551615 data 1:a\nleft 0\n");
+    expect(SPELLED("lease-set k 9 1 0 3 noreply\r\nabc\r\nlease-get k\r\n"),
+           "done 9:lease-set 1:k 1:9 1:1 1:0 1:3 7:noreply data 3:abc\ndone 9:lease-get 1:k\nleft 0\n");
     expect(SPELLED("ms k 20 T0\r\n01234567890123456789\r\n"),
            "done 2:ms 1:k 2:20 2:T0 data 20:01234567890123456789\nleft 0\n");
     expect(SPELLED("set k -0 +0 +2\r\nab\r\n"), "done 3:set 1:k 2:-0 2:+0 2:+2 data 2:ab\nleft 0\n");
@@ -169,6 +171,7 @@ static void only_key_lists_may_be_long(void **state)
     check_length("gets ", 5000, 5001, "done 4:gets 4995:");
     check_length("gat ", 5000, 5001, "done 3:gat 4996:");
     check_length("gats ", 5001, 5001, "left 5001\n");
+    check_length("lease-get ", 5001, 5001, "left 5001\n");
     check_length(blanks_100, 5000, 5001, "done 3:get ");
     check_length(blanks_101, 5000, 5001, "broken []\n");
 }
@@ -250,6 +253,26 @@ static void store_lines_decode(void **state)
     assert_non_null(memcache_store_decode(&request, false, &store));
 }
 
+static void lease_lines_decode(void **state)
+{
+    struct slice argv[7] = {slice_of("lease-set"), slice_of("k"),  slice_of("18446744073709551615"),
+                            slice_of("7"),         slice_of("-1"), slice_of("12"),
+                            slice_of("noreply")};
+    struct request request = {.argv = argv, .argc = 7};
+    struct memcache_store store;
+
+    (void)state;
+    assert_null(memcache_lease_decode(&request, &store));
+    assert_true(store.token == UINT64_MAX && store.flags == 7 && store.exptime == -1 && store.bytes == 12);
+    request.argc = 6;
+    assert_null(memcache_lease_decode(&request, &store));
+    request.argc = 5;
+    assert_string_equal(memcache_lease_decode(&request, &store), "ERROR");
+    request.argc = 6;
+    argv[2] = slice_of("-1"); /* not a token, though mcrouter's own code has it */
+    assert_non_null(memcache_lease_decode(&request, &store));
+}
+
 static void assert_reply(const uint8_t *from, const uint8_t *to, const char *expected)
 {
     assert_int_equal(to - from, strlen(expected));
@@ -267,6 +290,10 @@ static void replies_are_lines(void **state)
                  "VALUE k 4294967295 18446744073709551615 18446744073709551615\r\n");
     assert_true(strlen("VALUE  4294967295 18446744073709551615 18446744073709551615\r\n") <=
                 MEMCACHE_VALUE_ROOM(0));
+    assert_reply(b, memcache_put_lvalue(b, slice_of("k"), UINT64_MAX, UINT32_MAX, SIZE_MAX),
+                 "LVALUE k 18446744073709551615 4294967295 18446744073709551615\r\n");
+    assert_true(strlen("LVALUE  18446744073709551615 4294967295 18446744073709551615\r\n") <=
+                MEMCACHE_VALUE_ROOM(0));
     assert_reply(b, memcache_put_number(b, UINT64_MAX), "18446744073709551615\r\n");
 }
 
@@ -283,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_long_line_is_searched_once),
         cmocka_unit_test(more_says_how_much),
         cmocka_unit_test(store_lines_decode),
+        cmocka_unit_test(lease_lines_decode),
         cmocka_unit_test(replies_are_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,6 +130,43 @@ static void test_a_lease_that_ran_out_makes_the_next_longer(void **state)
     assert_int_equal(lease("a:1"), first);
 }
 
+/* A few failures in a row are enough, and a few fills. */
+static void test_waiting_is_worth_while_where_misses_are_filled(void **state)
+{
+    unsigned failures = 0, repairs = 0;
+
+    (void)state;
+    assert_true(fills_are_likely(fills, slice_of("a:1")));
+    while (!fills_note_expired(fills, slice_of("a:1")))
+        failures++;
+    assert_in_range(failures, 1, 4);
+    assert_false(fills_are_likely(fills, slice_of("a:2")));
+    assert_true(fills_are_likely(fills, slice_of("b:1")));
+    assert_int_equal(fills_unlikely(fills), 1);
+    assert_false(fills_note_expired(fills, slice_of("a:1"))); /* it has ended already */
+    while (!fills_are_likely(fills, slice_of("a:1"))) {
+        note("a:1", 10, 1);
+        repairs++;
+    }
+    assert_in_range(repairs, 2, 8);
+    assert_int_equal(fills_unlikely(fills), 0);
+}
+
+/* A thousand who waited together are one failure. */
+static void test_a_crowd_that_waited_in_vain_counts_once(void **state)
+{
+    instant now = {1700000000000};
+    span park = {500};
+    bool ended = false;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++)
+        assert_false(fills_note_vain(fills, slice_of("a:"), after(now, (span){i % 100}), park));
+    for (unsigned i = 1; i < 6 && !ended; i++)
+        ended = fills_note_vain(fills, slice_of("a:"), after(now, (span){i * 500}), park);
+    assert_true(ended);
+}
+
 /* More prefixes than there is room for: those in use are kept, and others get the default. */
 static void test_table_is_bounded(void **state)
 {
@@ -159,6 +196,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_follows_the_slowest_but_for_one_percent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forgets_how_it_was_long_ago, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_lease_that_ran_out_makes_the_next_longer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting_is_worth_while_where_misses_are_filled, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_crowd_that_waited_in_vain_counts_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_table_is_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
