@@ -79,8 +79,8 @@ static void fill(struct fetch *f, struct store_edit *edit, const struct answer *
 
     if (shape_value(&o->rule, answer, edit->now, &value))
         done = lease_fill(edit, f->token, value, &why, &took);
-    if (done == FILL_STORED)
-        return;
+    if (done == FILL_STORED && (edit->found || answer->kind == ANSWER_VALUE))
+        return; /* an absence beyond herd-negative-max-items counts as stored, and is not there */
     if (answer->kind == ANSWER_VALUE) {
         leave_value(f, answer->value);
         lease_give_back(edit, f->token);

@@ -554,3 +554,11 @@ END
     is v50 origin GET k50
     is 50 origin DBSIZE
 }
+
+@test "an absence that is not kept, because too many are, is an answer all the same" {
+    start_redis
+    start_node --threads 2 --origin '*' "redis://127.0.0.1:$ORIGIN_PORT" timeout 5000 --herd-negative-max-items 0
+    origin CLIENT PAUSE 1500 ALL
+    is "100 (none)" readers 100 none
+    is 1 origin_gets
+}
