@@ -119,7 +119,6 @@ WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-pro
 CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS) $(CURL_CFLAGS)
 CFLAGS   = -std=gnu11 $(ARCH_FLAGS) -pthread $(WARNINGS) $(FLAGS) $(USER_CFLAGS)
 LDFLAGS  = -pthread $(FLAGS) $(USER_LDFLAGS)
-ORIGIN_LIBS = $(HIREDIS_LIBS) $(CURL_LIBS)
 LIBS     = $(XXHASH_LIBS) $(JEMALLOC_LIBS) -lm
 
 # Sanitizers watch malloc, so they must be the ones who provide it.
@@ -174,7 +173,7 @@ $(LIB): $(LIB_OBJECTS)
 
 $(BIN)/corrald: $(NODE_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
-	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(ORIGIN_LIBS) $(LIBS)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(HIREDIS_LIBS) $(LIBS)
 
 $(BIN)/corral: $(TOOL_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
@@ -187,7 +186,7 @@ $(BIN)/corral-load: $(LOAD_OBJECTS) $(LIB)
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CMOCKA_CFLAGS)
 $(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(LIB)
 	@mkdir -p $(@D)
-	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ORIGIN_LIBS) $(LIBS)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(HIREDIS_LIBS) $(LIBS)
 
 $(FUZZ_TARGETS): $(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)

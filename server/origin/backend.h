@@ -63,6 +63,8 @@ struct backend {
 };
 struct backend *backend_resp_new(const struct origin_rule *rule, struct loop *loop, struct timers *timers,
                                  size_t value_max);
+/* What this process lacks to speak HTTP, NULL when it lacks nothing. */
+const char *backend_http_missing(void);
 struct backend *backend_http_new(const struct origin_rule *rule, struct loop *loop, struct timers *timers,
                                  size_t value_max);
 

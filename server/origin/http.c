@@ -6,7 +6,9 @@
 #include "config.h"
 #ifdef CORRAL_CURL
 
+#define CURL_DISABLE_TYPECHECK
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,11 +57,52 @@ struct watched {
     struct watched *next, *prev;
 };
 
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+/* ---- the library ---- */
 
-static void start_curl(void)
+/* Loaded when there is an HTTP origin: with all that it needs itself it takes
+ * some megabytes, which most nodes have no use for. */
+static struct {
+#define FUNCTIONS(F)                                                                                         \
+    F(global_init)                                                                                           \
+    F(easy_init)                                                                                             \
+    F(easy_setopt) F(easy_getinfo) F(easy_cleanup) F(easy_strerror) F(multi_init) F(multi_cleanup)           \
+        F(multi_setopt) F(multi_add_handle) F(multi_remove_handle) F(multi_socket_action) F(multi_info_read) \
+            F(multi_assign) F(slist_append) F(slist_free_all)
+#define FUNCTION(name) __typeof__(&curl_##name) name;
+    FUNCTIONS(FUNCTION)
+#undef FUNCTION
+} curl;
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static char curl_missing[256]; /* what is wrong with it; empty: nothing */
+
+static void find_function(void *library, const char *name, void **at)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    *at = dlsym(library, name);
+    if (*at == NULL)
+        snprintf(curl_missing, sizeof curl_missing, "libcurl.so.4 is too old: it has no %s", name);
+}
+
+static void load_curl(void)
+{
+    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+
+    if (library == NULL) {
+        snprintf(curl_missing, sizeof curl_missing, "HTTP needs libcurl (on Debian: libcurl4): %.200s",
+                 dlerror());
+        return;
+    }
+#define FUNCTION(name) find_function(library, "curl_" #name, (void **)&curl.name);
+    FUNCTIONS(FUNCTION)
+#undef FUNCTION
+    if (curl_missing[0] == '\0' && curl.global_init(CURL_GLOBAL_DEFAULT) != 0)
+        snprintf(curl_missing, sizeof curl_missing, "libcurl does not start");
+}
+
+const char *backend_http_missing(void)
+{
+    pthread_once(&curl_once, load_curl);
+    return curl_missing[0] != '\0' ? curl_missing : NULL;
 }
 
 /* ---- the url of a key ---- */
@@ -108,8 +151,8 @@ static char *url_of(const struct origin_rule *rule, struct slice key)
 static void exchange_free(struct exchange *e)
 {
     if (e->easy != NULL) {
-        curl_multi_remove_handle(e->http->multi, e->easy);
-        curl_easy_cleanup(e->easy);
+        curl.multi_remove_handle(e->http->multi, e->easy);
+        curl.easy_cleanup(e->easy);
     }
     free(e->url);
     free(e->body);
@@ -199,30 +242,30 @@ static void set_up(struct exchange *e)
 {
     CURL *c = e->easy;
 
-    curl_easy_setopt(c, CURLOPT_PRIVATE, e);
-    curl_easy_setopt(c, CURLOPT_URL, e->url);
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, e->error);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, e->http->headers);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "corral/" CORRAL_VERSION);
-    curl_easy_setopt(c, CURLOPT_PROXY, ""); /* whatever the environment says */
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)e->http->rule->timeout_ms + 1000L); /* ours comes first */
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, e);
-    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(c, CURLOPT_HEADERDATA, e);
+    curl.easy_setopt(c, CURLOPT_PRIVATE, e);
+    curl.easy_setopt(c, CURLOPT_URL, e->url);
+    curl.easy_setopt(c, CURLOPT_ERRORBUFFER, e->error);
+    curl.easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
+    curl.easy_setopt(c, CURLOPT_HTTPHEADER, e->http->headers);
+    curl.easy_setopt(c, CURLOPT_USERAGENT, "corral/" CORRAL_VERSION);
+    curl.easy_setopt(c, CURLOPT_PROXY, ""); /* whatever the environment says */
+    curl.easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)e->http->rule->timeout_ms + 1000L); /* ours comes first */
+    curl.easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+    curl.easy_setopt(c, CURLOPT_WRITEDATA, e);
+    curl.easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+    curl.easy_setopt(c, CURLOPT_HEADERDATA, e);
     if (e->call->kind == CALL_DELETE)
-        curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, "DELETE");
+        curl.easy_setopt(c, CURLOPT_CUSTOMREQUEST, "DELETE");
     if (e->call->kind != CALL_SET)
         return;
-    curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(c, CURLOPT_READFUNCTION, on_upload);
-    curl_easy_setopt(c, CURLOPT_READDATA, e);
-    curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, on_rewind);
-    curl_easy_setopt(c, CURLOPT_SEEKDATA, e);
-    curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)e->call->value.len);
+    curl.easy_setopt(c, CURLOPT_UPLOAD, 1L);
+    curl.easy_setopt(c, CURLOPT_READFUNCTION, on_upload);
+    curl.easy_setopt(c, CURLOPT_READDATA, e);
+    curl.easy_setopt(c, CURLOPT_SEEKFUNCTION, on_rewind);
+    curl.easy_setopt(c, CURLOPT_SEEKDATA, e);
+    curl.easy_setopt(c, CURLOPT_INFILESIZE_LARGE, (curl_off_t)e->call->value.len);
 }
 
 static void start(struct backend *backend, struct call *call)
@@ -236,14 +279,14 @@ static void start(struct backend *backend, struct call *call)
     }
     e->http = h;
     e->call = call;
-    if ((e->url = url_of(h->rule, call->key)) == NULL || (e->easy = curl_easy_init()) == NULL) {
+    if ((e->url = url_of(h->rule, call->key)) == NULL || (e->easy = curl.easy_init()) == NULL) {
         exchange_free(e);
         call_fail(call, ANSWER_FAILED, "out of memory");
         return;
     }
     set_up(e);
     call->handle = e;
-    if (curl_multi_add_handle(h->multi, e->easy) != CURLM_OK) {
+    if (curl.multi_add_handle(h->multi, e->easy) != CURLM_OK) {
         exchange_free(e);
         call_fail(call, ANSWER_FAILED, "out of memory");
     }
@@ -306,14 +349,14 @@ static void finish(struct exchange *e, CURLcode code)
     char why[WHY_MAX];
     long status = 0;
 
-    curl_easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
     if (code == CURLE_OK) {
         read_status(e, status, &answer, why);
     } else {
         answer.kind = e->too_long ? ANSWER_REFUSED : ANSWER_FAILED;
         answer.why = e->too_long           ? "its answer is longer than max-item-size"
                      : e->error[0] != '\0' ? e->error
-                                           : curl_easy_strerror(code);
+                                           : curl.easy_strerror(code);
     }
     call_end(call, &answer);
     exchange_free(e); /* the answer lies in it */
@@ -324,12 +367,12 @@ static void look_for_finished(struct http *h)
     CURLMsg *message;
     int left;
 
-    while ((message = curl_multi_info_read(h->multi, &left)) != NULL) {
+    while ((message = curl.multi_info_read(h->multi, &left)) != NULL) {
         struct exchange *e = NULL;
 
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &e);
+        curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &e);
         finish(e, message->data.result);
     }
 }
@@ -350,7 +393,7 @@ static void on_ready(struct loop_source *source, unsigned events)
         what |= CURL_CSELECT_OUT;
     if (events & LOOP_BROKEN)
         what |= CURL_CSELECT_ERR;
-    curl_multi_socket_action(h->multi, w->fd, what, &running); /* w may be gone after this */
+    curl.multi_socket_action(h->multi, w->fd, what, &running); /* w may be gone after this */
     look_for_finished(h);
 }
 
@@ -359,7 +402,7 @@ static void on_time(struct timer *timer)
     struct http *h = (struct http *)((uintptr_t)timer - offsetof(struct http, timer));
     int running;
 
-    curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    curl.multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     look_for_finished(h);
 }
 
@@ -423,7 +466,7 @@ static struct watched *watch(struct http *h, curl_socket_t fd, unsigned events)
     if (w->next != NULL)
         w->next->prev = w;
     h->watched = w;
-    curl_multi_assign(h->multi, fd, w);
+    curl.multi_assign(h->multi, fd, w);
     return w;
 }
 
@@ -452,13 +495,13 @@ static void http_free(struct backend *backend)
 
     timers_cancel(h->timers, &h->timer);
     if (h->multi != NULL)
-        curl_multi_cleanup(h->multi);
+        curl.multi_cleanup(h->multi);
     timers_cancel(h->timers, &h->timer);
     while (h->watched != NULL)
         unwatch(h->watched);
     timers_cancel(h->timers, &h->burial);
     bury(h);
-    curl_slist_free_all(h->headers);
+    curl.slist_free_all(h->headers);
     free(h);
 }
 
@@ -466,25 +509,24 @@ struct backend *backend_http_new(const struct origin_rule *rule, struct loop *lo
                                  size_t value_max)
 {
     static const struct backend_type type = {.start = start, .cancel = cancel, .free = http_free};
-    struct http *h = calloc(1, sizeof *h);
+    struct http *h = backend_http_missing() == NULL ? calloc(1, sizeof *h) : NULL;
 
     if (h == NULL)
         return NULL;
-    pthread_once(&curl_once, start_curl);
     *h = (struct http){
         .backend.type = &type, .rule = rule, .loop = loop, .timers = timers, .value_max = value_max};
     h->timer.fire = on_time;
     h->burial.fire = on_burial;
     /* Without it, a large PUT would wait for a "100 Continue" that few servers send. */
-    if ((h->headers = curl_slist_append(NULL, "Expect:")) == NULL || (h->multi = curl_multi_init()) == NULL) {
+    if ((h->headers = curl.slist_append(NULL, "Expect:")) == NULL || (h->multi = curl.multi_init()) == NULL) {
         http_free(&h->backend);
         return NULL;
     }
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, set_time);
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)rule->in_flight);
+    curl.multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
+    curl.multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+    curl.multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, set_time);
+    curl.multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+    curl.multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)rule->in_flight);
     return &h->backend;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "server/check.h"
 #include "server/glob.h"
 #include "server/log.h"
@@ -107,6 +108,20 @@ static const char *replace_all(struct origins *os, const struct origin_rules *ru
     return NULL;
 }
 
+/* What the rules need and this process has not. */
+static const char *missing(const struct origin_rules *rules)
+{
+#ifdef CORRAL_CURL
+    for (unsigned i = 0; i < rules->len; i++) {
+        if (rules->rules[i].kind == ORIGIN_HTTP)
+            return backend_http_missing();
+    }
+#else
+    (void)rules; /* one that needs it was refused */
+#endif
+    return NULL;
+}
+
 static const char *apply(struct server *server)
 {
     static _Thread_local char err[OPTION_ERROR_MAX];
@@ -116,6 +131,10 @@ static const char *apply(struct server *server)
 
     if (rules == NULL)
         return err;
+    if ((why = missing(rules)) != NULL) {
+        origin_rules_free(&rules);
+        return why;
+    }
     pthread_mutex_lock(&os->lock);
     why = replace_all(os, rules);
     pthread_mutex_unlock(&os->lock);
