@@ -9,8 +9,8 @@ MAKEFLAGS += --no-print-directory
 .SUFFIXES:
 .PHONY: all deps run test lint asan tsan fuzz bench bench-herd bench-eviction placement lab install clean help
 
-DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
-             zlib1g-dev libzstd-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev libcurl4-openssl-dev \
+             uthash-dev zlib1g-dev libzstd-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
              netcat-openbsd
 # The libraries behind tests/clients; those of npm install themselves. What a release lacks is skipped.
@@ -116,7 +116,7 @@ endif
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
            -Wold-style-definition -Wpointer-arith -Wundef -Wvla \
            -Wformat-security -Wno-format-zero-length $(WERROR)
-CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS)
+CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS) $(CURL_CFLAGS)
 CFLAGS   = -std=gnu11 $(ARCH_FLAGS) -pthread $(WARNINGS) $(FLAGS) $(USER_CFLAGS)
 LDFLAGS  = -pthread $(FLAGS) $(USER_LDFLAGS)
 LIBS     = $(XXHASH_LIBS) $(JEMALLOC_LIBS) -lm
@@ -174,7 +174,7 @@ $(LIB): $(LIB_OBJECTS)
 
 $(BIN)/corrald: $(NODE_OBJECTS) $(LIB)
 	@mkdir -p $(@D)
-	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(HIREDIS_LIBS) $(LIBS)
 
 $(BIN)/corral: $(TOOL_OBJECTS) $(LIB)
 	@mkdir -p $(@D)

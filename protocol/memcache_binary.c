@@ -170,6 +170,7 @@ static const char *words_for(enum binary_status status)
     case BINARY_AUTH_FAILURE: return "Auth failure.";
     case BINARY_UNKNOWN: return "Unknown command";
     case BINARY_NO_MEMORY: return "Out of memory";
+    case BINARY_INTERNAL: return "Internal error";
     }
     return "";
 }

@@ -73,6 +73,7 @@ enum binary_status {
     BINARY_AUTH_FAILURE = 0x20,
     BINARY_UNKNOWN = 0x81,
     BINARY_NO_MEMORY = 0x82,
+    BINARY_INTERNAL = 0x84,
 };
 
 struct binary_header {

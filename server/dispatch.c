@@ -18,6 +18,7 @@
 #include "server/log.h"
 #include "server/memory.h"
 #include "server/monitor.h"
+#include "server/origin/origins.h"
 #include "server/pause.h"
 #include "server/push.h"
 #include "server/server.h"
@@ -504,10 +505,17 @@ static void run_specially(struct exec *x, const struct command *command, struct 
         return;
     }
     if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
+        if ((modes & SERVER_ORIGINS) && !origins_may_queue(x, command, rq)) {
+            transaction_spoil(x->session);
+            return;
+        }
         transaction_queue(x, command, rq);
         return;
     }
+    if ((modes & SERVER_ORIGINS) && !origins_ready(x, command, rq))
+        return;
     run_observed(x, command, rq, modes);
+    x->instead = false;
 }
 
 void dispatch_execute(struct exec *x, const struct command *command, struct request *rq)
@@ -669,7 +677,10 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         x->session->parked = PARK_PAUSED;
         return;
     }
+    if ((modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line, &e->request))
+        return;
     run_memcache(x, e);
+    x->instead = false;
     if (modes & SERVER_MONITORED)
         monitor_feed(x, NULL, &line);
 }

@@ -31,6 +31,7 @@ struct exec {
     uint8_t db;           /* the store's number of the session's database */
     bool checking;        /* the words of a subcommand are only looked at: see transaction.h */
     bool alone;           /* no other worker executes anything meanwhile: see gate.h */
+    bool instead;         /* missing keys may be answered by origins_instead(): see origin/origins.h */
     bool no_touch;        /* reads leave no trace for the policy: CLIENT NO-TOUCH */
     unsigned errors;      /* answered to the request at hand */
     struct key first_key; /* already hashed and prefetched when the command has a key */

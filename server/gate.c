@@ -95,10 +95,10 @@ static void wait_until_outside(struct gate *g, struct gate_slot *slot)
 
 void gate_close(struct gate *g, unsigned worker)
 {
-    if (g->workers == 1)
-        return;
     gate_leave(g, worker);
     pthread_mutex_lock(&g->turn);
+    if (g->workers == 1)
+        return;
     atomic_store(&g->closed, true);
     for (unsigned i = 0; i < g->workers; i++)
         wait_until_outside(g, &g->slots[i]);
@@ -106,9 +106,19 @@ void gate_close(struct gate *g, unsigned worker)
 
 void gate_open(struct gate *g, unsigned worker)
 {
-    if (g->workers == 1)
-        return;
-    atomic_store(&g->slots[worker].inside, true);
-    atomic_store(&g->closed, false);
+    if (g->workers > 1) {
+        atomic_store(&g->slots[worker].inside, true);
+        atomic_store(&g->closed, false);
+    }
+    pthread_mutex_unlock(&g->turn);
+}
+
+void gate_visit(struct gate *g)
+{
+    pthread_mutex_lock(&g->turn);
+}
+
+void gate_depart(struct gate *g)
+{
     pthread_mutex_unlock(&g->turn);
 }

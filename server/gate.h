@@ -7,7 +7,7 @@
  *
  * A worker is inside while it executes a batch. Entering and leaving write the
  * worker's own cache line and read one that hardly ever changes; with a single
- * worker they do nothing. Only one worker at a time closes the gate; others who
+ * worker they do nothing, and closing only keeps visitors out. Only one worker at a time closes the gate; others who
  * want to close it, or to enter, wait until it opens. */
 #ifndef CORRAL_GATE_H
 #define CORRAL_GATE_H
@@ -30,5 +30,10 @@ void gate_leave(struct gate *gate, unsigned worker);
 void gate_close(struct gate *gate, unsigned worker);
 /* The caller is inside again, with the others. */
 void gate_open(struct gate *gate, unsigned worker);
+
+/* For a thread that is no worker and changes a key: nobody is alone meanwhile.
+ * Short, as whoever wants to be alone waits for it. */
+void gate_visit(struct gate *gate);
+void gate_depart(struct gate *gate);
 
 #endif

@@ -8,6 +8,7 @@
 #include "protocol/resp.h"
 #include "server/check.h"
 #include "server/command/value.h"
+#include "server/origin/origins.h"
 #include "server/server.h"
 #include "server/store/racy.h"
 
@@ -156,6 +157,18 @@ static bool reply_missed(struct exec *x)
     return false;
 }
 
+/* What an origin has for a key that is not there. */
+static bool reply_instead(struct exec *x, const struct key *key)
+{
+    struct origin_gift gift;
+
+    if (!origins_instead(x, key, &gift))
+        return false;
+    reply_bulk_blob(x, gift.blob, gift.value);
+    counter_add(x->counters, keyspace_hits, 1);
+    return true;
+}
+
 enum absent { ABSENT_MISSED, ABSENT_ANSWERED, ABSENT_RETRY };
 
 /* No plain read finds it. Answers, unless it is to be looked at again, or the request is parked. */
@@ -163,6 +176,8 @@ static enum absent reply_absent(struct exec *x, const struct key *key)
 {
     struct store_edit edit;
 
+    if (__builtin_expect(x->instead, 0) && reply_instead(x, key))
+        return ABSENT_ANSWERED;
     switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
     case PROTECT_MISS: reply_missed(x); return ABSENT_MISSED;
     case PROTECT_PARKED: return ABSENT_MISSED;

@@ -25,6 +25,7 @@
 #include "server/memory.h"
 #include "server/watch.h"
 #include "server/monitor.h"
+#include "server/origin/origins.h"
 #include "server/pubsub.h"
 #include "server/tracking.h"
 #include "server/ticks.h"
@@ -264,8 +265,8 @@ static bool build(struct server *server, char *err, size_t err_len)
            open_herd(server, err, err_len) && (server->tracking = tracking_new(server)) != NULL &&
            (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
            (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
-           open_lookout(server, err, err_len) && make_workers(server, workers) && open_signals(server) &&
-           listeners_open(server, err, err_len);
+           open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
+           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -312,6 +313,7 @@ void server_free(struct server **server)
     peers_free(&s->peers);
     if (s->spare_fd >= 0)
         close(s->spare_fd);
+    origins_free(s);
     gate_free(&s->gate);
     store_free(&s->store);
     tracking_free(&s->tracking);
@@ -363,7 +365,7 @@ int server_run(struct server *server)
 {
     struct loop *loop = server->workers[0]->loop;
     unsigned running = start_threads(server);
-    bool ok = running + 1 == server->workers_len &&
+    bool ok = running + 1 == server->workers_len && origins_start(server) &&
               loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) &&
               listeners_start(server);
 
@@ -380,6 +382,7 @@ int server_run(struct server *server)
     }
     for (unsigned i = 1; i <= running; i++)
         pthread_join(server->workers[i]->thread, NULL);
+    origins_stop(server, (int64_t)server->options.shutdown_timeout * 1000);
     log_event(LOG_LEVEL_NOTICE, "stopped", "pid=%d", (int)getpid());
     return ok ? 0 : 1;
 }
@@ -597,6 +600,8 @@ const char *server_apply_option(struct server *server, const char *name)
         return protect_apply(server);
     if (strcmp(name, "memcache-auth-file") == 0)
         return memcache_auth_load(server);
+    if (strcmp(name, "origin") == 0)
+        return origins_apply(server);
     if (strcmp(name, "loglevel") == 0)
         log_set_level((enum log_level)o->loglevel);
     if (strcmp(name, "tcp-keepalive") == 0)

@@ -25,6 +25,7 @@ struct memcache_auth;
 struct peers;
 struct herd;
 struct herd_rules;
+struct origins;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -90,6 +91,7 @@ struct server {
     struct herd *herd;                     /* leases and who waits for them; herd.h */
     struct herd_rules *_Atomic herd_rules; /* herd/protect.c's; NULL: none */
     struct store_shaper herd_shaper;       /* the same */
+    struct origins *origins;               /* who knows keys that are not here; origin/origins.h */
     _Atomic unsigned modes;                /* enum server_mode */
     _Atomic uint8_t
         databases[STORE_DATABASES_MAX]; /* the store's number of each database; SWAPDB swaps two */

@@ -30,6 +30,7 @@ enum session_mode {
 enum server_mode {
     SERVER_MONITORED = 1 << 16, /* somebody watches every request */
     SERVER_PAUSED = 1 << 17,    /* CLIENT PAUSE */
+    SERVER_ORIGINS = 1 << 19,   /* missing keys may have to be fetched; origin/origins.h */
 };
 
 /* What CLIENT LIST shows as flags, in this order; "N" when there is nothing. */

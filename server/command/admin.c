@@ -145,7 +145,8 @@ static const char *make_changes(struct server *server, struct change *changes, s
 static void log_changes(const struct change *changes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        bool secret = slice_is(slice_of(changes[i].name), "requirepass");
+        struct slice name = slice_of(changes[i].name);
+        bool secret = slice_is(name, "requirepass") || slice_is(name, "origin"); /* urls hold passwords */
 
         log_event(LOG_LEVEL_NOTICE, "config_set", "option=%s value=\"%s\"", changes[i].name,
                   secret ? "..." : changes[i].value);

@@ -11,6 +11,7 @@
 #include "server/command/command.h"
 #include "server/herd/report.h"
 #include "server/memory.h"
+#include "server/origin/origins.h"
 #include "server/pubsub.h"
 #include "server/overload.h"
 #include "server/server.h"
@@ -509,6 +510,21 @@ static void info_cluster(struct info *info)
     number(info, "cluster_enabled", option_live(&info->server->options, cluster_enabled));
 }
 
+static void info_origins(struct info *info)
+{
+    char text[LINE_MAX_BYTES * 4];
+
+    number(info, "origin_write_queue_bytes", origins_write_bytes(info->server));
+    for (unsigned i = 0; origins_line(info->server, i, text, sizeof text); i++) {
+        uint8_t *p = out_room(&info->text, sizeof text + 2);
+        size_t len = strlen(text);
+
+        memcpy(p, text, len);
+        memcpy(p + len, "\r\n", 2);
+        out_commit(&info->text, p + len + 2);
+    }
+}
+
 static void info_keyspace(struct info *info)
 {
     for (int db = 0; db < info->server->options.databases && info->store.items > 0; db++) {
@@ -539,6 +555,7 @@ static const struct section {
     {"latencystats", "Latencystats", info_latencystats, true},
     {"herd", "Herd", info_herd, false},
     {"cluster", "Cluster", info_cluster, false},
+    {"origins", "Origins", info_origins, true},
     {"keyspace", "Keyspace", info_keyspace, false},
 };
 

@@ -11,6 +11,7 @@
 #include "server/check.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/protect.h"
+#include "server/origin/origins.h"
 #include "server/server.h"
 
 /* ---- the verb table ---- */
@@ -192,6 +193,22 @@ static void put_blob_value(struct exec *x, const struct key *key, const struct s
     reply_raw(x, "\r\n", 2);
 }
 
+/* What an origin has for a key that is not there. */
+static bool answer_instead(struct exec *x, const struct key *key, bool with_cas)
+{
+    struct store_peek peek = {0};
+    struct origin_gift gift;
+
+    if (!x->instead || !origins_instead(x, key, &gift))
+        return false;
+    peek.blob = gift.blob;
+    peek.value = gift.value.data;
+    peek.len = (uint32_t)gift.value.len;
+    peek.flags = gift.flags;
+    put_blob_value(x, key, &peek, with_cas);
+    return true;
+}
+
 enum found { FOUND_NOTHING, FOUND_ANSWERED, FOUND_RETRY };
 
 static void put_kept(struct exec *x, const struct key *key, const struct store_edit *edit, bool with_cas)
@@ -249,6 +266,8 @@ static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas
             counter_add(x->counters, expired_on_read, peek.expired);
         }
         if (status == PEEK_MISS || __builtin_expect(holds_place(x, key, &peek), 0)) {
+            if (answer_instead(x, key, with_cas))
+                return true;
             if ((found = answer_absent(x, key, with_cas)) == FOUND_RETRY)
                 continue;
             return found == FOUND_ANSWERED;

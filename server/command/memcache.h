@@ -27,6 +27,13 @@ bool binary_first_key(const struct request *rq, struct slice *key);
 /* The packet as a line of the text protocol would have it, quiet forms as the
  * loud ones and passwords left out, for MONITOR and CLIENT PAUSE. `words` must stay. */
 struct request binary_in_words(const struct request *rq, struct slice words[2]);
+/* The origin of a key has failed, and `text` says how. */
+void binary_refuse_origin(struct exec *x, const struct request *rq, const char *text);
+/* The flags and the time of a SET or SETQ without a cas; false for other packets. */
+bool binary_read_set(const struct request *rq, uint32_t *flags, int64_t *exptime);
+/* A set or delete was done elsewhere: the answer that its handler would have given. */
+void binary_answer_written(struct exec *x, const struct request *rq, bool found);
+void memcache_meta_answer_written(struct exec *x, const struct request *rq, bool found);
 /* An unfinished packet is longer than who has not given a password may send. `head` is its header. */
 void binary_refuse_stranger(struct exec *x, const uint8_t *head);
 

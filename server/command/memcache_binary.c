@@ -12,6 +12,7 @@
 #include "server/command/memcache_edit.h"
 #include "server/herd/protect.h"
 #include "server/memcache_auth.h"
+#include "server/origin/origins.h"
 #include "server/server.h"
 #include "server/store/racy.h"
 
@@ -128,6 +129,23 @@ static void put_blob_value(struct exec *x, const struct binary_header *h, const 
     out_blob(x->out, peek->blob, (struct slice){peek->value, peek->len});
 }
 
+/* What an origin has for a key that is not there. */
+static bool answer_instead(struct exec *x, const struct binary_header *h, const struct verb *verb,
+                           const struct key *key)
+{
+    struct store_peek peek = {0};
+    struct origin_gift gift;
+
+    if (!x->instead || !origins_instead(x, key, &gift))
+        return false;
+    peek.blob = gift.blob;
+    peek.value = gift.value.data;
+    peek.len = (uint32_t)gift.value.len;
+    peek.flags = gift.flags;
+    put_blob_value(x, h, verb, key, &peek);
+    return true;
+}
+
 /* What is in its grace, with the edit open. */
 static void put_kept(struct exec *x, const struct binary_header *h, const struct verb *verb,
                      const struct key *key, const struct store_edit *edit)
@@ -191,6 +209,8 @@ static bool answer_value(struct exec *x, const struct binary_header *h, const st
             counter_add(x->counters, expired_on_read, peek.expired);
         }
         if (status == PEEK_MISS || __builtin_expect(holds_place(x, key, &peek), 0)) {
+            if (answer_instead(x, h, verb, key))
+                return true;
             if ((found = answer_absent(x, h, verb, key)) == FOUND_RETRY)
                 continue;
             return found == FOUND_ANSWERED;
@@ -782,6 +802,38 @@ void binary_refuse_stranger(struct exec *x, const uint8_t *head)
 
     counter_add(x->counters, protocol_errors, 1);
     reply_error_status(x, &h, BINARY_AUTH_FAILURE);
+}
+
+void binary_refuse_origin(struct exec *x, const struct request *rq, const char *text)
+{
+    struct binary_header h = binary_header_decode(rq->argv[0].data);
+    struct slice words = slice_of(text);
+    uint8_t *p = out_room(x->out, BINARY_HEADER + words.len);
+
+    p = binary_put_header(p, &h, BINARY_INTERNAL, 0, 0, words.len, 0);
+    memcpy(p, words.data, words.len);
+    out_commit(x->out, p + words.len);
+}
+
+bool binary_read_set(const struct request *rq, uint32_t *flags, int64_t *exptime)
+{
+    struct binary_header h = binary_header_decode(rq->argv[0].data);
+
+    if (!is_set(h.opcode) || h.cas != 0 || h.extras_len != STORE_EXTRAS)
+        return false;
+    *flags = binary_u32(extras_of(rq));
+    *exptime = binary_u32(extras_of(rq) + 4);
+    return true;
+}
+
+void binary_answer_written(struct exec *x, const struct request *rq, bool found)
+{
+    struct binary_header h = binary_header_decode(rq->argv[0].data);
+
+    if (!found)
+        reply_error_status(x, &h, BINARY_NOT_FOUND);
+    else if (!(verb_of(h.opcode)->marks & QUIET))
+        reply_done(x, &h, 0);
 }
 
 struct request binary_in_words(const struct request *rq, struct slice words[2])

@@ -31,8 +31,10 @@
 
 #include "protocol/memcache_text.h"
 #include "server/check.h"
+#include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/protect.h"
+#include "server/origin/origins.h"
 
 static const struct slice nothing = {(const uint8_t *)"", 0};
 
@@ -478,6 +480,24 @@ static bool edit_and_answer_mg(struct exec *x, const struct meta_request *meta, 
     return true;
 }
 
+/* What an origin has for a key that is not there. */
+static bool answer_mg_instead(struct exec *x, const struct meta_request *meta, const struct key *key)
+{
+    struct store_peek peek = {0};
+    struct origin_gift gift;
+    struct mg_view view;
+
+    if (!x->instead || !origins_instead(x, key, &gift))
+        return false;
+    peek.blob = gift.blob;
+    peek.value = gift.value.data;
+    peek.len = (uint32_t)gift.value.len;
+    peek.flags = gift.flags;
+    view = view_of(meta, &peek, NULL);
+    put_mg_blob(x, meta, &view, &peek);
+    return true;
+}
+
 static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
 {
     bool touched = hit && meta->has_exptime;
@@ -550,6 +570,7 @@ void mc_mg(struct exec *x, struct request *rq)
         hit = edit_and_answer_mg(x, &meta, &key, &marks);
     else
         hit = answer == MG_HIT;
+    hit = hit || answer_mg_instead(x, &meta, &key);
     if (!hit && !takes_stale(&meta) && !marks.refreshes &&
         (answer = answer_absent_mg(x, &meta, &key)) != MG_MISS)
         hit = answer == MG_HIT || edit_and_answer_mg(x, &meta, &key, &marks);
@@ -772,6 +793,20 @@ void mc_md(struct exec *x, struct request *rq)
     counter_add(x->counters, mc_delete_misses, code[0] != 'H');
     if (code[0] != 'H' || !meta.quiet)
         reply_code(x, &meta, code);
+}
+
+void memcache_meta_answer_written(struct exec *x, const struct request *rq, bool found)
+{
+    bool set = slice_is(rq->argv[0], "ms");
+    uint8_t key_room[META_KEY_ROOM];
+    struct meta_request meta;
+
+    if (!decode(x, rq, set ? META_SET : META_DELETE, key_room, &meta))
+        return;
+    if (set)
+        answer_ms(x, &meta, PUT_STORED, rq->data.len, 0);
+    else if (!found || !meta.quiet)
+        reply_code(x, &meta, found ? "HD" : "NF");
 }
 
 /* ---- ma ---- */
