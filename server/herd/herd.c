@@ -54,7 +54,7 @@ void herd_note_granted(struct exec *x, struct slice name)
 {
     struct tally *t = herd_tally(x->server, name);
 
-    counter_add(x->counters, herd_leases_granted, 1);
+    counter_add(x->counters, herd_fetches, 1);
     if (t != NULL)
         tally_add(&t->fetches, 1);
     x->session->waiter.granted = x->session->waiter.ticket != 0;
