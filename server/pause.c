@@ -82,8 +82,8 @@ static bool mg_writes(const struct request *rq)
 
 static bool memcache_writes(const struct request *rq)
 {
-    static const char *const readers[] = {"get",  "gets",    "me",        "mn",    "stats",
-                                          "quit", "version", "verbosity", "config"};
+    static const char *const readers[] = {"get",  "gets",    "me",        "mn",     "stats",
+                                          "quit", "version", "verbosity", "config", "metaget"};
 
     if (rq->argc == 0)
         return false;

@@ -227,7 +227,7 @@ static enum found answer_absent(struct exec *x, const struct key *key, bool with
     CHECK_UNREACHABLE();
 }
 
-/* The place-holder of a lease; without a rule, a get shows it as memcached does. */
+/* The place-holder of a lease; without a rule, what N made is shown as memcached does. */
 static bool holds_place(struct exec *x, const struct key *key, const struct store_peek *peek)
 {
     return (peek->state & (ITEM_PENDING | ITEM_NEGATIVE)) != 0 && protect_on(x) &&

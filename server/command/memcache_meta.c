@@ -1,11 +1,26 @@
 /* memcache_meta.c - memcached's meta commands.
  *
- * How an item's state shows: a miss with N makes a PENDING item without a
+ * How an item's state shows: a miss with N makes a VIVIFIED item without a
  * value and gives its maker W; the others get it too, as a hit of no bytes,
  * with Z. md I makes an item STALE: every reader gets X, the first one W as
  * well, the others Z. R gives W to one reader who comes shortly before the end
- * of an item's time. W means "you refill it" and is a bit (ITEM_WON) that any
- * stored value clears: who refills is not checked unless the refill sends C.
+ * of an item's time.
+ *
+ * A win is the item's lease (herd/lease.h), so it is over after a while: then
+ * the next who would have won, had nobody won before, does. To see what is out
+ * of time but in its grace one has to send N or R; it comes with X. What waits
+ * for the fill of another dialect's lease is a miss, or "VA 0 ... Z" with N.
+ *
+ * As in memcached, W is a mere hint: any value that is stored clears it,
+ * whoever sends it. The fence (herd-fence on) makes it a right:
+ *   (1) who wins and asks for c gets the number of the win for it: its token
+ *       with LEASE_MARK. Nobody else is ever told that number; they see the cas.
+ *   (2) a store with C<number> succeeds while that win is out, and only then:
+ *       delete, a newer value, md I and time end it. EX, or NF if nothing is there.
+ *   (3) a store with C<cas> while a win is out, or of a pending item, is EX.
+ *   (4) an ms without C while a win is out is NS, and takes item and win away:
+ *       it was either a fill without the right to be one, or a newer value that
+ *       the fill must not replace. Classic set is a newer value, and stored.
  *
  * Rule: what only looks is answered from a peek. What changes something (T, N,
  * a win, an item's first cas) edits first and then peeks for the value, so
