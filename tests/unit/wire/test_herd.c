@@ -371,6 +371,31 @@ static void test_flush_and_delete_let_one_more_fetch(void **state)
     nothing_is_left();
 }
 
+static void test_first_come_first_served(void **state)
+{
+    enum { QUEUE = 12 };
+
+    (void)state;
+    rule("h:* park 15000 lease 15000");
+    ask("GET h:q\r\n", "$-1\r\n");
+    for (unsigned i = 0; i < QUEUE; i++) { /* of both protocols, and so of both workers */
+        get(i % 2 == 0 ? i : RESP + i, "h:q");
+        await("herd_parked_now", i + 1);
+    }
+    close(crowd[4]);
+    crowd[4] = -1;
+    await("herd_parked_now", QUEUE - 1);
+    for (unsigned i = 0; i < QUEUE; i++) {
+        unsigned next = i % 2 == 0 ? i : RESP + i;
+
+        if (crowd[next] < 0)
+            continue;
+        ask("DEL h:q\r\n", ":0\r\n");
+        expect(crowd[next], miss(next));
+        await("herd_parked_now", QUEUE - (i < 4 ? 2 : 1) - (int64_t)i);
+    }
+}
+
 static void test_waiters_who_go_leave_nothing(void **state)
 {
     (void)state;
@@ -702,6 +727,7 @@ int main(void)
         cmocka_unit_test_setup(test_who_goes_gives_back, fresh),
         cmocka_unit_test_setup(test_lease_ends_soon_where_fills_are_quick, fresh),
         cmocka_unit_test_setup(test_flush_and_delete_let_one_more_fetch, fresh),
+        cmocka_unit_test_setup(test_first_come_first_served, fresh),
         cmocka_unit_test_setup(test_waiters_who_go_leave_nothing, fresh),
         cmocka_unit_test_setup(test_time_to_wait_is_bounded, fresh),
         cmocka_unit_test_setup(test_limits, fresh),
