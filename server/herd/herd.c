@@ -194,8 +194,8 @@ bool herd_wait(struct exec *x, const struct store_edit *edit, uint32_t most_ms)
         return give_up(x);
     if (!waiters_is_at(w, edit->key.hash, edit->key.db))
         leave(x->server, w); /* another of its keys */
-    joined = w->joined;
-    w->who = address_of(s);
+    if (!(joined = w->joined))
+        w->who = address_of(s); /* others read it while it has */
     answer = waiters_join(x->server->herd->waiters, w, edit->key.hash, edit->key.db,
                           (uint64_t)option_live(x->options, herd_waiters_max),
                           (uint32_t)option_live(x->options, herd_waiters_per_key));
