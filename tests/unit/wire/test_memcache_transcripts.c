@@ -74,7 +74,7 @@ static void text_free(struct text *t)
 
 static bool text_equal(const struct text *a, const struct text *b)
 {
-    return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+    return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
 }
 
 /* ---- the two servers ---- */

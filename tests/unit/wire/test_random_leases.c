@@ -121,8 +121,7 @@ static int stop(void **state)
     if (text_fd >= 0)
         close(text_fd);
     text_fd = -1;
-    spawn_stop(&node);
-    return 0;
+    return spawn_stop(&node) == 0 ? 0 : -1; /* it has ended as it should, leaks looked for */
 }
 
 /* ---- dice ---- */
