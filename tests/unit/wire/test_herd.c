@@ -125,6 +125,16 @@ static void await(const char *name, int64_t value)
     }
 }
 
+static void await_more(const char *name, int64_t least)
+{
+    int64_t until = now_ms() + PATIENCE_MS;
+
+    while (herd(name) < least) {
+        assert_true(now_ms() < until);
+        nap();
+    }
+}
+
 static void nothing_is_left(void)
 {
     await("herd_parked_now", 0);
@@ -154,8 +164,11 @@ static bool is_resp(unsigned i)
 
 static void gather(void)
 {
-    for (unsigned i = 0; i < CROWD; i++)
+    for (unsigned i = 0; i < CROWD; i++) {
         crowd[i] = client(is_resp(i) ? node.port : memcache_port);
+        if (i % 100 == 0)
+            ask("PING\r\n", "+PONG\r\n"); /* until then they are accepted: no more than the backlog holds */
+    }
 }
 
 static void disperse(void)
@@ -286,8 +299,6 @@ static void test_one_fetches_at_each_expiry(void **state)
     }
     ask("SET h:2 value\r\n", "+OK\r\n");
     assert_int_equal(herd("herd_fetches"), ENDINGS);
-    disperse();
-    gather();
     nothing_is_left();
 }
 
@@ -317,7 +328,6 @@ static void test_lease_ends_soon_where_fills_are_quick(void **state)
 {
     char request[64];
     int64_t from;
-    unsigned first;
 
     (void)state;
     rule("q:* park 15000");
@@ -329,17 +339,12 @@ static void test_lease_ends_soon_where_fills_are_quick(void **state)
     }
     from = now_ms();
     all_get("q:4");
-    await("herd_fetches", 12);
+    await_more("herd_fetches", 12);
     assert_true(now_ms() - from < 10000); /* lease-default-ms and the crowd's own time */
-    await("herd_leases_expired", 1);
-    first = 0;
-    for (unsigned i = 0; i < CROWD; i++)
-        first += !is_silent(crowd[i]);
-    assert_in_range(first, 2, 5); /* the next lease is twice as long, and that one's holder hangs as well */
+    assert_true(herd("herd_leases_expired") >= 1);
+    assert_in_range(herd("herd_fetches"), 12, 30); /* each lease that ran out makes the next twice as long */
     ask("SET q:4 value\r\n", "+OK\r\n");
     nothing_is_left();
-    disperse();
-    gather();
 }
 
 static void test_flush_and_delete_let_one_more_fetch(void **state)
@@ -404,7 +409,6 @@ static void test_limits(void **state)
     await("herd_waiters_refused", 6);
     ask("CONFIG SET herd-waiters-per-key 5000 herd-waiters-max 10000\r\n", "+OK\r\n");
     disperse();
-    gather();
     nothing_is_left();
 }
 
@@ -433,8 +437,6 @@ static void test_stops_parking_where_nobody_fills(void **state)
         ask(request, "+OK\r\n");
     }
     assert_int_equal(herd("herd_prefixes_stopped"), stopped);
-    disperse();
-    gather();
 }
 
 /* Two who wait for each other would both wait in vain. */
@@ -480,8 +482,6 @@ static void test_several_keys_are_answered_as_a_whole(void **state)
     expect(crowd[RESP + 3], "VALUE h:x 0 1\r\nX\r\nVALUE h:y 0 1\r\nY\r\nEND\r\n");
     assert_int_equal(figure("stats", "keyspace_hits"), 3 + 2 + 3 + 1 + 2);
     assert_int_equal(figure("stats", "keyspace_misses"), 0);
-    disperse();
-    gather();
     nothing_is_left();
 }
 
@@ -506,8 +506,6 @@ static void test_several_keys_wait_before_they_take(void **state)
         nothing_is_left();
     }
     assert_int_equal(herd("herd_fetches"), 3);
-    disperse();
-    gather();
     nothing_is_left();
 }
 
@@ -534,8 +532,6 @@ static void test_many_who_want_many(void **state)
     }
     await("herd_parked_now", 0);
     assert_int_equal(herd("herd_fetches"), KEYS);
-    disperse();
-    gather();
     nothing_is_left();
 }
 
@@ -655,6 +651,18 @@ static void test_the_end_answers_who_waits(void **state)
 
 /* ---- life ---- */
 
+/* Each test has connections on which nothing has been said. */
+static int fresh(void **state)
+{
+    (void)state;
+    disperse();
+    if (control >= 0)
+        close(control);
+    control = client(node.port);
+    gather();
+    return 0;
+}
+
 static int start(void **state)
 {
     const char *bin = getenv("CORRAL_BIN");
@@ -672,8 +680,7 @@ static int start(void **state)
     snprintf(memcache, sizeof memcache, "%d", memcache_port);
     if (!spawn_start(&node, argv, atoi(port), "/dev/null"))
         return -1;
-    control = client(node.port);
-    gather();
+    memset(crowd, -1, sizeof crowd);
     return 0;
 }
 
@@ -690,25 +697,25 @@ static int finish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_of_a_thousand_fetches),
-        cmocka_unit_test(test_one_fetches_at_each_expiry),
-        cmocka_unit_test(test_who_goes_gives_back),
-        cmocka_unit_test(test_lease_ends_soon_where_fills_are_quick),
-        cmocka_unit_test(test_flush_and_delete_let_one_more_fetch),
-        cmocka_unit_test(test_waiters_who_go_leave_nothing),
-        cmocka_unit_test(test_time_to_wait_is_bounded),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_stops_parking_where_nobody_fills),
-        cmocka_unit_test(test_holders_do_not_wait),
-        cmocka_unit_test(test_several_keys_are_answered_as_a_whole),
-        cmocka_unit_test(test_several_keys_wait_before_they_take),
-        cmocka_unit_test(test_many_who_want_many),
-        cmocka_unit_test(test_binary_gets_wait),
-        cmocka_unit_test(test_nobody_waits_in_a_transaction),
-        cmocka_unit_test(test_others_are_given_what_is_in_its_grace),
-        cmocka_unit_test(test_one_reader_refreshes_early),
-        cmocka_unit_test(test_rules_that_are_wrong_change_nothing),
-        cmocka_unit_test(test_the_end_answers_who_waits),
+        cmocka_unit_test_setup(test_one_of_a_thousand_fetches, fresh),
+        cmocka_unit_test_setup(test_one_fetches_at_each_expiry, fresh),
+        cmocka_unit_test_setup(test_who_goes_gives_back, fresh),
+        cmocka_unit_test_setup(test_lease_ends_soon_where_fills_are_quick, fresh),
+        cmocka_unit_test_setup(test_flush_and_delete_let_one_more_fetch, fresh),
+        cmocka_unit_test_setup(test_waiters_who_go_leave_nothing, fresh),
+        cmocka_unit_test_setup(test_time_to_wait_is_bounded, fresh),
+        cmocka_unit_test_setup(test_limits, fresh),
+        cmocka_unit_test_setup(test_stops_parking_where_nobody_fills, fresh),
+        cmocka_unit_test_setup(test_holders_do_not_wait, fresh),
+        cmocka_unit_test_setup(test_several_keys_are_answered_as_a_whole, fresh),
+        cmocka_unit_test_setup(test_several_keys_wait_before_they_take, fresh),
+        cmocka_unit_test_setup(test_many_who_want_many, fresh),
+        cmocka_unit_test_setup(test_binary_gets_wait, fresh),
+        cmocka_unit_test_setup(test_nobody_waits_in_a_transaction, fresh),
+        cmocka_unit_test_setup(test_others_are_given_what_is_in_its_grace, fresh),
+        cmocka_unit_test_setup(test_one_reader_refreshes_early, fresh),
+        cmocka_unit_test_setup(test_rules_that_are_wrong_change_nothing, fresh),
+        cmocka_unit_test_setup(test_the_end_answers_who_waits, fresh),
     };
     return cmocka_run_group_tests(tests, start, finish);
 }
