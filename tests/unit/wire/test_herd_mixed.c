@@ -333,8 +333,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    spawn_stop(&node);
-    return 0;
+    return spawn_stop(&node) == 0 ? 0 : -1;
 }
 
 int main(void)
