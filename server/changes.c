@@ -155,6 +155,14 @@ void changes_set_flush_hook(struct server *server,
     server->changes->tracking_flushed = flushed;
 }
 
+void changes_swapped(struct server *server, struct exec *by)
+{
+    struct changes *c = server->changes;
+
+    if (is_wanted(c, CHANGES_TRACKING) && c->tracking_flushed != NULL)
+        c->tracking_flushed(server, by, CHANGES_ALL_DATABASES);
+}
+
 void changes_flushed(struct server *server, struct exec *by, int db)
 {
     struct changes *c = server->changes;

@@ -41,6 +41,9 @@ void changes_set_tracking_hook(struct server *server,
  * under no lock. `db` is the store's number, or CHANGES_ALL_DATABASES. */
 enum { CHANGES_ALL_DATABASES = -1 };
 void changes_flushed(struct server *server, struct exec *by, int db);
+/* After SWAPDB: who tracks knows names only, and no longer what is under which. Who watches is told by
+ * watch_swapped(). */
+void changes_swapped(struct server *server, struct exec *by);
 /* Tracking's ear for that; set before the workers start. */
 void changes_set_flush_hook(struct server *server,
                             void (*flushed)(struct server *server, struct exec *by, int db));

@@ -70,7 +70,7 @@ void cmd_swapdb(struct exec *x, struct request *rq)
         databases[a] = was_b;
         databases[b] = was_a;
         if (a != b)
-            changes_flushed(x->server, x, CHANGES_ALL_DATABASES); /* who tracks knows names only */
+            changes_swapped(x->server, x);
         reply_ok(x);
     }
 }

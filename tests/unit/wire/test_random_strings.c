@@ -1,6 +1,7 @@
-/* test_random_strings.c - thousands of requests by the dice about parts of
- * strings, bits, numbers and subsequences, at Corral and at redis-server: every
- * byte of every reply must be the same.
+/* test_random_strings.c - thousands of requests by the dice at Corral and at
+ * redis-server: about parts of strings, bits, numbers and subsequences; then
+ * about keys, their time, databases and transactions, by two clients in turn.
+ * Every byte of every reply must be the same.
  *
  * Words are mostly sensible and now and then not. The seeds are fixed, so a
  * failure comes again; it prints the requests of its batch.
@@ -44,9 +45,10 @@ static void bytes_add(struct bytes *b, const void *data, size_t len)
 
 struct server {
     struct spawned process;
-    int fd;
+    int fds[2];
     struct bytes replies;
 };
+static unsigned speaker; /* whose turn it is */
 static struct server corral, redis;
 static char corrald_path[SPAWN_PATH_MAX], redis_path[SPAWN_PATH_MAX];
 static char logs[] = "/tmp/corral-random-XXXXXX";
@@ -74,11 +76,11 @@ static void ask(struct server *s, const struct bytes *requests)
     uint8_t some[65536];
 
     s->replies.len = 0;
-    assert_true(spawn_send(s->fd, requests->data, requests->len));
-    assert_true(spawn_send(s->fd, "*2\r\n$4\r\nPING\r\n$7\r\nthe-end\r\n", 27));
+    assert_true(spawn_send(s->fds[speaker], requests->data, requests->len));
+    assert_true(spawn_send(s->fds[speaker], "*2\r\n$4\r\nPING\r\n$7\r\nthe-end\r\n", 27));
     while (s->replies.len < sizeof end - 1 ||
            memcmp(s->replies.data + s->replies.len - (sizeof end - 1), end, sizeof end - 1) != 0) {
-        ssize_t n = spawn_receive(s->fd, some, sizeof some);
+        ssize_t n = spawn_receive(s->fds[speaker], some, sizeof some);
 
         assert_true(n > 0);
         bytes_add(&s->replies, some, (size_t)n);
@@ -458,6 +460,210 @@ static void make_request(void)
     send_request();
 }
 
+/* ---- requests about keys ---- */
+
+static void few_keys(unsigned n)
+{
+    char name[8];
+
+    for (; n > 0; n--) {
+        snprintf(name, sizeof name, "k%u", roll(6));
+        text(name);
+    }
+}
+
+/* Moments that both servers understand alike, however late they hear of it: far off, or none. */
+static void moment(bool in_ms)
+{
+    int64_t far = INT64_C(4102444800) + roll(1000);
+
+    if (one_in(12))
+        ONE_OF("0", "-1", "x", "", "1.0", "+1", "9223372036854775807", "9223372036854775808");
+    else
+        number(in_ms ? far * 1000 : far);
+}
+
+/* A span that is refused, or gone already. */
+static void bad_span(void)
+{
+    ONE_OF("0", "-1", "x", "", "01", "9223372036854775807", "9223372036854775808", "-9223372036854775808");
+}
+
+static void database(void)
+{
+    if (one_in(20))
+        ONE_OF("16", "-1", "x", "", "4294967296", "01");
+    else
+        number(roll(4));
+}
+
+static void ask_set_with(void)
+{
+    text(one_in(4) ? "set" : "SET");
+    few_keys(1);
+    ONE_OF("v", "10", "", "hello world", "3.5");
+    for (unsigned n = one_in(2) ? 0 : 1 + roll(3); n > 0; n--) {
+        switch (roll(9)) {
+        case 0: text("NX"); break;
+        case 1: text("xx"); break;
+        case 2: text("GET"); break;
+        case 3: text("KEEPTTL"); break;
+        case 4:
+            text("EXAT");
+            moment(false);
+            break;
+        case 5:
+            text("PXAT");
+            moment(true);
+            break;
+        case 6:
+            text("EX");
+            bad_span();
+            break;
+        case 7:
+            text("PX");
+            bad_span();
+            break;
+        default: ONE_OF("EXAT", "BAD"); break;
+        }
+    }
+}
+
+static void ask_time(void)
+{
+    bool in_ms = one_in(2);
+
+    switch (roll(7)) {
+    case 0:
+        text(in_ms ? "PEXPIRE" : "EXPIRE");
+        few_keys(1);
+        bad_span();
+        break;
+    case 1:
+        text(in_ms ? "PSETEX" : "SETEX");
+        few_keys(1);
+        bad_span();
+        text("v");
+        break;
+    case 2:
+        ONE_OF("EXPIRETIME", "PEXPIRETIME", "PERSIST");
+        few_keys(1);
+        break;
+    case 3:
+        text("GETEX");
+        few_keys(1);
+        switch (roll(5)) {
+        case 0: text("PERSIST"); break;
+        case 1:
+            text("EXAT");
+            moment(false);
+            break;
+        case 2:
+            text("PXAT");
+            moment(true);
+            break;
+        case 3:
+            text("EX");
+            bad_span();
+            break;
+        default: break;
+        }
+        break;
+    default:
+        text(in_ms ? "PEXPIREAT" : "EXPIREAT");
+        few_keys(1);
+        moment(in_ms);
+        for (unsigned n = one_in(2) ? 0 : 1 + one_in(6); n > 0; n--)
+            ONE_OF("NX", "XX", "GT", "LT", "gt", "ZZ");
+    }
+}
+
+static void ask_moving(void)
+{
+    switch (roll(8)) {
+    case 0:
+    case 1:
+        ONE_OF("RENAME", "RENAMENX");
+        few_keys(2);
+        break;
+    case 2:
+    case 3:
+        text("COPY");
+        few_keys(2);
+        if (one_in(3)) {
+            text("DB");
+            database();
+        }
+        if (one_in(3))
+            text("REPLACE");
+        break;
+    case 4:
+        text("MOVE");
+        few_keys(1);
+        database();
+        break;
+    case 5:
+        text("SWAPDB");
+        database();
+        database();
+        break;
+    case 6: text(one_in(4) ? "FLUSHDB" : "DBSIZE"); break;
+    default:
+        text("SELECT");
+        database();
+        break;
+    }
+}
+
+static void ask_several(void)
+{
+    switch (roll(4)) {
+    case 0:
+        ONE_OF("DEL", "UNLINK", "EXISTS", "TOUCH", "MGET");
+        few_keys(1 + roll(4));
+        break;
+    case 1:
+        ONE_OF("MSET", "MSETNX");
+        for (unsigned n = 1 + roll(3); n > 0; n--)
+            few_keys(2); /* the second is the value */
+        break;
+    case 2:
+        ONE_OF("GET", "GETDEL", "TYPE", "STRLEN", "INCR", "DECR");
+        few_keys(1);
+        break;
+    default:
+        ONE_OF("GETSET", "SETNX", "APPEND", "INCRBY", "DECRBY");
+        few_keys(1);
+        number(roll(100));
+        break;
+    }
+}
+
+static void ask_transaction(void)
+{
+    switch (roll(6)) {
+    case 0:
+    case 1: text("MULTI"); break;
+    case 2:
+    case 3: text("EXEC"); break;
+    case 4:
+        text("WATCH");
+        few_keys(1 + roll(2));
+        break;
+    default: ONE_OF("DISCARD", "UNWATCH", "NOSUCH", "GET", "KEYS"); break;
+    }
+}
+
+static void make_key_request(void)
+{
+    static void (*const kinds[])(void) = {ask_set_with,    ask_set_with,   ask_time,    ask_time,
+                                          ask_moving,      ask_moving,     ask_several, ask_several,
+                                          ask_transaction, ask_transaction};
+
+    kinds[roll(sizeof kinds / sizeof *kinds)]();
+    send_request();
+}
+
 /* ---- comparing ---- */
 
 static void print_some(const char *what, const struct bytes *b, size_t from, size_t most)
@@ -537,6 +743,34 @@ static void replies_are_the_same(void **state)
     }
 }
 
+/* A client leaves MULTI at the end of its turn, or the word that ends the replies would be queued, too. What
+ * it watches it goes on watching while the other one has its turn. */
+static void keys_are_the_same(void **state)
+{
+    (void)state;
+    if (corrald_path[0] == '\0' || redis_path[0] == '\0') {
+        print_message("skipped: corrald or redis-server is not there\n");
+        skip();
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        dice = UINT64_C(1181783497276652981) + round * UINT64_C(1000003);
+        for (speaker = 0; speaker < 2; speaker++) {
+            say_hello(&corral, round % 2 == 1);
+            say_hello(&redis, round % 2 == 1);
+        }
+        for (unsigned i = 0; i < 4 * BATCHES; i++) {
+            speaker = i % 2;
+            batch.len = 0;
+            for (unsigned n = 1 + roll(12); n > 0; n--)
+                make_key_request();
+            text("DISCARD");
+            send_request();
+            compare(round);
+        }
+    }
+    speaker = 0;
+}
+
 static const char *setting(const char *name, const char *otherwise)
 {
     const char *set = getenv(name);
@@ -561,9 +795,11 @@ static int start_both(void **state)
     assert_non_null(mkdtemp(logs));
     start(&corral, ours, "corral");
     start(&redis, theirs, "redis");
-    corral.fd = spawn_connect(corral.process.port);
-    redis.fd = spawn_connect(redis.process.port);
-    assert_true(corral.fd >= 0 && redis.fd >= 0);
+    for (unsigned i = 0; i < 2; i++) {
+        corral.fds[i] = spawn_connect(corral.process.port);
+        redis.fds[i] = spawn_connect(redis.process.port);
+        assert_true(corral.fds[i] >= 0 && redis.fds[i] >= 0);
+    }
     return 0;
 }
 
@@ -580,8 +816,10 @@ static int stop_both(void **state)
     (void)state;
     if (corral.process.pid == 0)
         return 0;
-    close(corral.fd);
-    close(redis.fd);
+    for (unsigned i = 0; i < 2; i++) {
+        close(corral.fds[i]);
+        close(redis.fds[i]);
+    }
     spawn_stop(&corral.process);
     spawn_stop(&redis.process);
     remove_log("corral");
@@ -596,7 +834,8 @@ static int stop_both(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(replies_are_the_same)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(replies_are_the_same),
+                                       cmocka_unit_test(keys_are_the_same)};
 
     return cmocka_run_group_tests(tests, start_both, stop_both);
 }
