@@ -126,20 +126,23 @@ static void a_loop_defeats_recency(void **state)
     trace_free(&t);
 }
 
-/* Weights in bytes: 64 MiB of a block trace. */
+/* Weights in bytes: 64 MiB of a block trace, and a tenth of it. */
 static void bytes_weigh_as_published(void **state)
 {
     static const struct {
         const char *name;
+        uint64_t capacity;
         double miss_ratio;
-    } expected[] = {{"lru", .8273}, {"s3fifo", .8126}, {"slru", .8073}, {"gdsf", .8085}};
+    } expected[] = {{"lru", 64 << 20, .8273},  {"s3fifo", 64 << 20, .8126}, {"slru", 64 << 20, .8073},
+                    {"gdsf", 64 << 20, .8085}, {"lru", 202976972, .8097},   {"s3fifo", 202976972, .7356},
+                    {"gdsf", 202976972, .7582}};
     struct trace *t = open_trace("cloudphysics_w92.tr.zst", TRACE_TIME_KEY_SIZE);
 
     (void)state;
     if (t == NULL)
         skip();
     for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
-        double got = replay_miss_ratio(t, evict_type_find(expected[i].name), 64 << 20, true);
+        double got = replay_miss_ratio(t, evict_type_find(expected[i].name), expected[i].capacity, true);
 
         assert_true(fabs(got - expected[i].miss_ratio) <= .0003);
     }
