@@ -338,7 +338,7 @@ static struct group find(const struct quotient *f, uint64_t quotient, uint64_t r
     g.end = g.run_end = g.at;
     if (!g.has_run)
         return g;
-    g.run_end = after_runs(f, quotient);
+    g.run_end = nth_end(f, g.at, 1) + 1;
     while (g.at < g.run_end) {
         uint64_t value = slot_get(f, g.at);
 
@@ -361,7 +361,7 @@ static struct group find(const struct quotient *f, uint64_t quotient, uint64_t r
 static void recount(struct quotient *f, uint64_t quotient, uint64_t remainder, struct group *g,
                     uint64_t count)
 {
-    uint64_t digits[DIGITS_MAX], len = g->end - g->at, first = run_start(f, quotient);
+    uint64_t digits[DIGITS_MAX], len = g->end - g->at, first = len > 0 ? run_start(f, quotient) : 0;
     uint64_t want = count > 0 ? encode(remainder, count, digits) : 0;
 
     for (; len < want; len++) {
