@@ -236,7 +236,7 @@ ms_since()
 @test "a delete during a fetch: what was fetched before it is refused" {
     start_http
     start_node --origin 'item:*' "http://127.0.0.1:$HTTP_PORT/items/{key}" timeout 20000
-    http_set delay=2000
+    http_set delay=4000
     cli GET item:x >"$BATS_TEST_TMPDIR/reader" 3>&- &
     reader=$!
     asked() { [ "$(http_count get item:x)" = "$1" ]; }
