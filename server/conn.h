@@ -70,7 +70,8 @@ struct conn *conn_of(struct session *session);
 struct out *conn_voice(struct conn *conn);
 /* A parked request is to be looked at again, in conn_speak(). */
 void conn_wake_later(struct conn *conn, enum park_outcome outcome);
-/* Takes it off the list; sends, wakes, or closes it. Only between two turns. True: a parked request was looked at. */
+/* Takes it off the list; sends, wakes, or closes it. Only between two turns. True: a parked request was
+ * looked at. */
 bool conn_speak(struct conn *conn);
 /* It is waiting for us: `timeout` is not about it. */
 bool conn_may_idle(const struct conn *conn);

@@ -16,6 +16,7 @@
 struct server; /* the whole process: options, workers, clients; see server.h */
 struct worker;
 struct command_family;
+struct protect_several;
 
 struct exec {
     struct server *server;
@@ -35,7 +36,8 @@ struct exec {
     unsigned errors;      /* answered to the request at hand */
     struct key first_key; /* already hashed and prefetched when the command has a key */
     const struct command_family **family; /* not NULL: which is it? Nothing is run; see command_family_of() */
-    struct blob *backing;                 /* holds the request's bytes when they came in a blob, else NULL */
+    struct protect_several *several; /* of a request that reads several keys, see herd/protect.h; else NULL */
+    struct blob *backing;            /* holds the request's bytes when they came in a blob, else NULL */
 };
 
 /* Argument i as a key: uses the hash made at dispatch when it is the first key. */

@@ -346,7 +346,7 @@ static bool keys_fit(const struct request *rq, uint32_t from)
 
 static void get(struct exec *x, const struct request *rq, bool with_cas)
 {
-    struct protect_undo undo = protect_begin(x);
+    struct protect_several several;
     uint32_t hits = 0;
 
     if (!keys_fit(rq, 1)) {
@@ -357,15 +357,18 @@ static void get(struct exec *x, const struct request *rq, bool with_cas)
         struct key key = exec_key(x, rq, 1);
 
         hits = answer_key(x, &key, with_cas);
+        if (x->session->parked != PARK_NOT)
+            return;
         if (hits == 0 && slice_equals(rq->argv[1], slice_of(MEMCACHE_CLUSTER_KEY)))
             memcache_put_cluster(x, "VALUE " MEMCACHE_CLUSTER_KEY);
     } else {
+        protect_begin(x, &several);
         for (uint32_t i = 1; i < rq->argc && x->session->parked == PARK_NOT; i += KEYS_AT_ONCE)
             hits +=
                 answer_chunk(x, rq, i, rq->argc - i < KEYS_AT_ONCE ? rq->argc - i : KEYS_AT_ONCE, with_cas);
+        if (protect_end(x, &several))
+            return;
     }
-    if (protect_parked(x, &undo))
-        return; /* it is answered as a whole */
     reply_raw(x, MEMCACHE_END, 5);
     count_gets(x, rq->argc - 1, hits);
 }
@@ -406,7 +409,7 @@ void mc_touch(struct exec *x, struct request *rq)
  * changed, so that it may be a blob and that a time in the past still answers. */
 static void gat(struct exec *x, const struct request *rq, bool with_cas)
 {
-    struct protect_undo undo = protect_begin(x);
+    struct protect_several several;
     int64_t seconds;
 
     if (!memcache_i64(rq->argv[1], &seconds)) {
@@ -417,12 +420,11 @@ static void gat(struct exec *x, const struct request *rq, bool with_cas)
         reply_line(x, MEMCACHE_BAD_LINE);
         return;
     }
-    for (uint32_t i = 2; i < rq->argc; i++) {
+    protect_begin(x, &several);
+    for (uint32_t i = 2; i < rq->argc && x->session->parked == PARK_NOT; i++) {
         struct key key = exec_key(x, rq, i);
         bool hit = answer_key(x, &key, with_cas);
 
-        if (protect_parked(x, &undo))
-            return;
         if (hit) {
             memcache_touch(x, &key, memcache_expiry(x->now, seconds));
         } else {
@@ -432,7 +434,8 @@ static void gat(struct exec *x, const struct request *rq, bool with_cas)
         counter_add(x->counters, keyspace_hits, hit);
         counter_add(x->counters, keyspace_misses, !hit);
     }
-    reply_raw(x, MEMCACHE_END, 5);
+    if (!protect_end(x, &several))
+        reply_raw(x, MEMCACHE_END, 5);
 }
 
 void mc_gat(struct exec *x, struct request *rq)

@@ -26,18 +26,19 @@ void cmd_get(struct exec *x, struct request *rq)
 
 void cmd_mget(struct exec *x, struct request *rq)
 {
-    struct protect_undo undo = protect_begin(x);
+    struct protect_several several;
     struct key keys[KEYS_AT_ONCE];
 
+    protect_begin(x, &several);
     reply_array(x, rq->argc - 1);
     for (uint32_t i = 1; i < rq->argc;) {
         uint32_t n = fetch_keys(x, rq, i, 1, keys);
 
-        for (uint32_t k = 0; k < n; k++)
-            if (!reply_value_of(x, &keys[k]) && protect_parked(x, &undo))
-                return; /* it waits for this one, and is then answered as a whole */
-        i += n;
+        for (uint32_t k = 0; k < n && x->session->parked == PARK_NOT; k++)
+            reply_value_of(x, &keys[k]);
+        i += x->session->parked == PARK_NOT ? n : rq->argc;
     }
+    protect_end(x, &several);
 }
 
 void cmd_strlen(struct exec *x, struct request *rq)

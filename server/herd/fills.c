@@ -16,7 +16,10 @@ enum {
     MARGIN_MS = 10,    /* of the network and of both sides' schedulers */
     DOUBLINGS_MAX = 8, /* before the upper bound certainly is reached */
     SURE = 1 << 12,
-    SHARE_SHIFT = 2, /* each fill or failure moves the share by a quarter of the way */
+    UNKNOWN = SURE / 8 * 3, /* of a prefix that is new */
+    UNLIKELY = SURE / 4,
+    LIKELY_AGAIN = SURE / 2,
+    SHARE_SHIFT = 4, /* each fill or failure moves the share by a sixteenth of the way */
 };
 
 struct row {
@@ -156,7 +159,7 @@ static void forget(struct row *r)
     atomic_store_explicit(&r->p99_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&r->doublings, 0, memory_order_relaxed);
     atomic_store_explicit(&r->unlikely, false, memory_order_relaxed);
-    r->share = SURE;
+    r->share = UNKNOWN;
     r->vain = (instant){0};
     for (unsigned i = 0; i < BINS; i++)
         r->bins[i] = 0;
@@ -220,9 +223,9 @@ static bool count_outcome(struct row *r, bool filled)
     bool was = atomic_load_explicit(&r->unlikely, memory_order_relaxed), is = was;
 
     r->share = (uint16_t)(r->share - (r->share >> SHARE_SHIFT) + (filled ? SURE >> SHARE_SHIFT : 0));
-    if (r->share < SURE / 2)
+    if (r->share < UNLIKELY)
         is = true;
-    else if (r->share > SURE / 4 * 3)
+    else if (r->share > LIKELY_AGAIN)
         is = false;
     atomic_store_explicit(&r->unlikely, is, memory_order_relaxed);
     return is && !was;

@@ -41,9 +41,10 @@ void fills_note(struct fills *fills, struct slice name, uint32_t took_ms);
 bool fills_note_expired(struct fills *fills, struct slice name);
 
 /* Whether misses of this prefix are followed by fills often enough that waiting
- * for one is worth while. Of each fill and each failure the share of fills is
- * kept, as a moving average; below one half the answer is no, and above three
- * quarters yes again. */
+ * for one is worth while. Of all fills and failures the share of fills is kept,
+ * as a moving average; below a quarter the answer is no, and above one half yes
+ * again. A prefix that is new begins in between: some seven failures are enough,
+ * where one that has always been filled is forgiven twenty in a row. */
 bool fills_are_likely(const struct fills *fills, struct slice name);
 /* Somebody waited `waited` for a fill in vain; those who did so together count
  * once. True: that was the end, as above. */

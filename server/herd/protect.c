@@ -280,6 +280,15 @@ static enum protect_verdict wait_or_miss(struct exec *x, const struct herd_rule 
     return PROTECT_MISS;
 }
 
+/* The name is in the request, which stays as long as its handler runs. */
+static bool put_off(struct protect_several *several, const struct store_edit *edit)
+{
+    if (several->put_off_len == PROTECT_PUT_OFF_MAX)
+        return false;
+    several->put_off[several->put_off_len++] = edit->key;
+    return true;
+}
+
 /* `busy`: it holds a lease, so it may not wait. */
 static enum protect_verdict judge(struct exec *x, const struct herd_rule *rule, struct store_edit *edit,
                                   bool busy)
@@ -291,7 +300,8 @@ static enum protect_verdict judge(struct exec *x, const struct herd_rule *rule, 
     if (state == LEASE_NEGATIVE)
         return PROTECT_MISS;
     if (!lease_is_out(edit)) {
-        take(x, rule, edit); /* without memory for that, it is a miss like any other */
+        if (x->several == NULL || !put_off(x->several, edit))
+            take(x, rule, edit); /* without memory for that, it is a miss like any other */
         return PROTECT_MISS;
     }
     if (state == LEASE_STALE && rule->grace_ms > 0) {
@@ -361,13 +371,55 @@ bool protect_refresh(struct exec *x, const struct key *key, const struct store_p
     return chosen;
 }
 
-bool protect_parked(struct exec *x, const struct protect_undo *undo)
+/* ---- several keys ---- */
+
+enum claim { CLAIM_TAKEN, CLAIM_NOT_TAKEN, CLAIM_PARKED };
+
+/* The reader has been told "miss". `may_wait`: it has taken no other lease, and somebody may just have come
+ * before it. */
+static enum claim claim(struct exec *x, const struct key *key, bool may_wait)
 {
+    const struct herd_rule *rule = rule_for(x->server, (struct slice){key->data, key->len});
+    enum claim result = CLAIM_NOT_TAKEN;
+    struct store_edit edit;
+    enum lease_state state;
+
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    state = lease_state(&edit);
+    if (state == LEASE_LIVE || state == LEASE_NEGATIVE)
+        result = CLAIM_NOT_TAKEN; /* this very moment; it is too late to answer with it */
+    else if (!lease_is_out(&edit))
+        result = take(x, rule, &edit) ? CLAIM_TAKEN : CLAIM_NOT_TAKEN;
+    else if (may_wait && wait_or_miss(x, rule, &edit) == PROTECT_PARKED)
+        result = CLAIM_PARKED;
+    store_edit_end(&edit);
+    return result;
+}
+
+static void claim_all(struct exec *x, const struct protect_several *several)
+{
+    bool may_wait = !holds_some(x);
+
+    for (unsigned i = 0; i < several->put_off_len; i++) {
+        enum claim result = claim(x, &several->put_off[i], may_wait);
+
+        if (result == CLAIM_PARKED)
+            return;
+        if (result == CLAIM_TAKEN)
+            may_wait = false;
+    }
+}
+
+bool protect_end(struct exec *x, struct protect_several *several)
+{
+    x->several = NULL;
+    if (x->session->parked == PARK_NOT && several->put_off_len > 0)
+        claim_all(x, several);
     if (x->session->parked == PARK_NOT)
         return false;
-    out_cut(x->out, undo->mark, undo->pins);
-    __atomic_store_n(&x->counters->keyspace_hits, undo->hits, __ATOMIC_RELAXED);
-    __atomic_store_n(&x->counters->keyspace_misses, undo->misses, __ATOMIC_RELAXED);
+    out_cut(x->out, several->mark, several->pins);
+    __atomic_store_n(&x->counters->keyspace_hits, several->hits, __ATOMIC_RELAXED);
+    __atomic_store_n(&x->counters->keyspace_misses, several->misses, __ATOMIC_RELAXED);
     return true;
 }
 

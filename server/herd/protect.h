@@ -47,17 +47,26 @@ bool protect_refresh(struct exec *x, const struct key *key, const struct store_p
 struct worker;
 void protect_leave(struct worker *worker, struct session *session);
 
-/* Takes back what a request has written and counted, when it is parked halfway. */
-struct protect_undo {
+/* Around a request of several keys, which is answered as a whole: what has been
+ * written and counted is taken back when it is parked halfway. It waits for what
+ * others fetch before it takes a lease itself, as it could not wait with one. */
+enum { PROTECT_PUT_OFF_MAX = 64 };
+struct protect_several {
     size_t mark, pins;
     uint64_t hits, misses;
+    unsigned put_off_len; /* leases that are free, to be taken in the end */
+    struct key put_off[PROTECT_PUT_OFF_MAX];
 };
-static inline struct protect_undo protect_begin(const struct exec *x)
+static inline void protect_begin(struct exec *x, struct protect_several *several)
 {
-    return (struct protect_undo){out_mark(x->out), x->out->pins_len, x->counters->keyspace_hits,
-                                 x->counters->keyspace_misses};
+    several->mark = out_mark(x->out);
+    several->pins = x->out->pins_len;
+    several->hits = x->counters->keyspace_hits;
+    several->misses = x->counters->keyspace_misses;
+    several->put_off_len = 0;
+    x->several = several;
 }
-/* True: it was parked, and all is as before. */
-bool protect_parked(struct exec *x, const struct protect_undo *undo);
+/* At the end, or as soon as it is parked. True: it is parked, and all is as before. */
+bool protect_end(struct exec *x, struct protect_several *several);
 
 #endif

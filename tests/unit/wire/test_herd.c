@@ -485,6 +485,60 @@ static void test_several_keys_are_answered_as_a_whole(void **state)
     nothing_is_left();
 }
 
+/* It waits first, and only then takes leases: so each key is fetched once. */
+static void test_several_keys_wait_before_they_take(void **state)
+{
+    (void)state;
+    rule("h:* park 15000 lease 15000");
+    ask("GET h:held\r\n", "$-1\r\n");
+    say(crowd[0], "MGET h:free1 h:held h:free2\r\n");
+    say(crowd[RESP], "get h:free1 h:held h:free2\r\n");
+    await("herd_parked_now", 2);
+    assert_int_equal(herd("herd_fetches"), 1);
+    ask("SET h:held 1\r\n", "+OK\r\n");
+    await("herd_fetches", 3); /* one of the two took both, and the other waits for the first of them */
+    await("herd_parked_now", 1);
+    ask("MSET h:free1 2 h:free2 3\r\n", "+OK\r\n");
+    if (is_silent(crowd[0])) {
+        expect(crowd[RESP], "VALUE h:held 0 1\r\n1\r\nEND\r\n");
+        expect(crowd[0], "*3\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\n3\r\n");
+    } else {
+        nothing_is_left();
+    }
+    assert_int_equal(herd("herd_fetches"), 3);
+    disperse();
+    gather();
+    nothing_is_left();
+}
+
+/* A hundred ask for the same twenty: twenty fetches, all by one. */
+static void test_many_who_want_many(void **state)
+{
+    enum { MANY = 100, KEYS = 20 };
+    char request[1024] = "MGET", key[32];
+
+    (void)state;
+    rule("h:* park 15000 lease 15000");
+    for (unsigned i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, " h:many%u", i);
+        strcat(request, key);
+    }
+    strcat(request, "\r\n");
+    for (unsigned i = 0; i < MANY; i++)
+        say(crowd[i], request);
+    await("herd_parked_now", MANY - 1);
+    assert_int_equal(herd("herd_fetches"), KEYS);
+    for (unsigned i = KEYS; i-- > 0;) {
+        snprintf(request, sizeof request, "SET h:many%u 1\r\n", i);
+        ask(request, "+OK\r\n");
+    }
+    await("herd_parked_now", 0);
+    assert_int_equal(herd("herd_fetches"), KEYS);
+    disperse();
+    gather();
+    nothing_is_left();
+}
+
 static void test_binary_gets_wait(void **state)
 {
     static const char request[] = "\x80\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x07"
@@ -647,6 +701,8 @@ int main(void)
         cmocka_unit_test(test_stops_parking_where_nobody_fills),
         cmocka_unit_test(test_holders_do_not_wait),
         cmocka_unit_test(test_several_keys_are_answered_as_a_whole),
+        cmocka_unit_test(test_several_keys_wait_before_they_take),
+        cmocka_unit_test(test_many_who_want_many),
         cmocka_unit_test(test_binary_gets_wait),
         cmocka_unit_test(test_nobody_waits_in_a_transaction),
         cmocka_unit_test(test_others_are_given_what_is_in_its_grace),

@@ -1,0 +1,103 @@
+#!/usr/bin/env bats
+# Herd protection as an operator and unmodified clients see it. The crowds are in
+# tests/unit/wire/test_herd.c.
+
+setup() { load helper; }
+teardown() { stop_all; }
+
+ledger()
+{
+    cli INFO herd | tr -d '\r' | sed -n "s/^$1://p"
+}
+
+ledger_is()
+{
+    [ "$(ledger "$1")" = "$2" ]
+}
+
+answered()
+{
+    [ -s "$1" ]
+}
+
+# A client in the background; its answers are in the file.
+ask_later()
+{
+    local file=$1
+
+    shift
+    cli "$@" >"$file" 2>&1 3>&- &
+    STARTED+=("$!")
+}
+
+@test "rules in a file add up, are shown as one list, and are written back" {
+    file=$BATS_TEST_TMPDIR/corral.conf
+    printf 'herd-protect a:* park 100\nherd-protect "b:* lease 200 early on; c:* grace 5"\n' >"$file"
+    NODE_FILE=("$file")
+    start_node
+    [ "$(cli CONFIG GET herd-protect | tail -1)" = 'a:* park 100; b:* lease 200 early on; c:* grace 5' ]
+    cli INFO herd | grep -q '^herd_rule2:.*pattern=c:\*'
+    [ "$(cli CONFIG SET herd-protect 'd:* park 7')" = OK ]
+    [ "$(cli CONFIG REWRITE)" = OK ]
+    grep -q '^herd-protect .*d:\* park 7' "$file"
+    ! grep -q 'a:\*' "$file"
+    stop_node
+    start_node
+    [ "$(cli CONFIG GET herd-protect | tail -1)" = 'd:* park 7' ]
+}
+
+@test "a wrong rule keeps the node from starting, and says which it is" {
+    refused --herd-protect 'a:*; b:* park soon' --port "$(free_port)" --memcache-port 0
+    [ "$status" -ne 0 ]
+    [[ "$output" == *"herd-protect: rule 2: park takes 0 to 600000 milliseconds, not 'soon'"* ]]
+}
+
+@test "others wait for the first client's set, on both ports" {
+    start_node --herd-protect 'page:* park 15000'
+    [ "$(cli --no-raw GET page:1)" = '(nil)' ] # its connection closes: the lease goes back
+    mkfifo "$BATS_TEST_TMPDIR/first"
+    cli <"$BATS_TEST_TMPDIR/first" >"$BATS_TEST_TMPDIR/first.out" 3>&- &
+    STARTED+=("$!")
+    exec 9>"$BATS_TEST_TMPDIR/first"
+    echo 'GET page:1' >&9
+    eventually ledger_is herd_fetches 2
+    ask_later "$BATS_TEST_TMPDIR/second" GET page:1
+    memcache 'get page:1' >"$BATS_TEST_TMPDIR/third" 3>&- &
+    STARTED+=("$!")
+    eventually ledger_is herd_parked_now 2
+    echo 'SET page:1 hello' >&9
+    eventually answered "$BATS_TEST_TMPDIR/second"
+    eventually answered "$BATS_TEST_TMPDIR/third"
+    exec 9>&-
+    [ "$(cat "$BATS_TEST_TMPDIR/second")" = hello ]
+    grep -q '^hello' "$BATS_TEST_TMPDIR/third"
+    eventually ledger_is herd_parked_now 0
+    [ "$(ledger herd_fetches_avoided)" = 2 ]
+}
+
+@test "CLIENT UNBLOCK ends the wait" {
+    start_node --herd-protect 'page:* park 600000 lease 600000'
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'GET page:1\r\n' >&8
+    eventually ledger_is herd_fetches 1
+    ask_later "$BATS_TEST_TMPDIR/second" --no-raw GET page:1
+    eventually ledger_is herd_parked_now 1
+    id=$(cli CLIENT LIST | sed -n 's/^id=\([0-9]*\) .*flags=b.*/\1/p')
+    [ "$(cli CLIENT UNBLOCK "$id")" = 1 ]
+    eventually answered "$BATS_TEST_TMPDIR/second"
+    [ "$(cat "$BATS_TEST_TMPDIR/second")" = '(nil)' ]
+    exec 8>&-
+}
+
+@test "stats herd says what INFO herd says" {
+    start_node --herd-protect 'page:*'
+    cli GET page:1
+    memcache 'stats herd' >"$BATS_TEST_TMPDIR/stats"
+    grep -q '^STAT herd_fetches 1' "$BATS_TEST_TMPDIR/stats"
+    grep -q '^STAT rule:0:pattern page:\*' "$BATS_TEST_TMPDIR/stats"
+    grep -q '^STAT rule:0:fetches 1' "$BATS_TEST_TMPDIR/stats"
+    grep -q '^END' "$BATS_TEST_TMPDIR/stats"
+    cli CONFIG RESETSTAT
+    [ "$(ledger herd_fetches)" = 0 ]
+    cli INFO herd | grep -q '^herd_rule0:.*,fetches=0,.*pattern=page:\*'
+}
