@@ -84,3 +84,7 @@ node_script()
 @test "express-session over connect-redis" {
     node_script session.mjs
 }
+
+@test "leases over ioredis" {
+    node_script leases.mjs
+}

@@ -30,3 +30,7 @@ php_script()
 @test "PHP sessions in memcached" {
     php_script session.php memcached
 }
+
+@test "leases over phpredis" {
+    php_script leases.php
+}

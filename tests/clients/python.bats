@@ -45,3 +45,8 @@ python()
     python_with django,django_redis "python3-django python3-django-redis"
     python django_cache.py django-redis
 }
+
+@test "leases over redis-py" {
+    python_with redis python3-redis
+    python leases.py
+}
