@@ -7,8 +7,8 @@
  *
  * A worker is inside while it executes a batch. Entering and leaving write the
  * worker's own cache line and read one that hardly ever changes; with a single
- * worker they do nothing, and closing only keeps visitors out. Only one worker at a time closes the gate; others who
- * want to close it, or to enter, wait until it opens. */
+ * worker they do nothing, and closing only keeps visitors out. Only one worker at a time closes the gate;
+ * others who want to close it, or to enter, wait until it opens. */
 #ifndef CORRAL_GATE_H
 #define CORRAL_GATE_H
 

@@ -61,13 +61,15 @@ struct watched {
 
 /* Loaded when there is an HTTP origin: with all that it needs itself it takes
  * some megabytes, which most nodes have no use for. */
+/* clang-format off */
+#define FUNCTIONS(F) \
+    F(global_init) \
+    F(easy_init) F(easy_setopt) F(easy_getinfo) F(easy_cleanup) F(easy_strerror) \
+    F(multi_init) F(multi_setopt) F(multi_cleanup) F(multi_add_handle) F(multi_remove_handle) \
+    F(multi_socket_action) F(multi_info_read) F(multi_assign) \
+    F(slist_append) F(slist_free_all)
+/* clang-format on */
 static struct {
-#define FUNCTIONS(F)                                                                                         \
-    F(global_init)                                                                                           \
-    F(easy_init)                                                                                             \
-    F(easy_setopt) F(easy_getinfo) F(easy_cleanup) F(easy_strerror) F(multi_init) F(multi_cleanup)           \
-        F(multi_setopt) F(multi_add_handle) F(multi_remove_handle) F(multi_socket_action) F(multi_info_read) \
-            F(multi_assign) F(slist_append) F(slist_free_all)
 #define FUNCTION(name) __typeof__(&curl_##name) name;
     FUNCTIONS(FUNCTION)
 #undef FUNCTION

@@ -334,6 +334,13 @@ void origins_submit(struct fetch *f, uint64_t token)
         origins_wake_thread(os);
 }
 
+void origins_forget(struct origins *os, const struct key *key)
+{
+    pthread_mutex_lock(&os->lock);
+    outcomes_remove(os->outcomes, key->db, (struct slice){key->data, key->len});
+    pthread_mutex_unlock(&os->lock);
+}
+
 /* ---- life ---- */
 
 bool origins_init(struct server *server, char *err, size_t err_len)

@@ -59,6 +59,9 @@ struct fetch *origins_fetch_new(struct origins *origins, struct origin *origin, 
 void origins_fetch_free(struct fetch **fetch);
 /* Hands it over, for the lease `token`. The key's outcome of before is forgotten. */
 void origins_submit(struct fetch *fetch, uint64_t token);
+/* The key's outcome is from before the reader came, who must not be told it. In the
+ * key's open edit and while its lease is out, so that it is not the one to come. */
+void origins_forget(struct origins *origins, const struct key *key);
 void origins_wake_thread(struct origins *origins);
 
 /* serve_writes.c: the same as origins_ready(), for requests that write. */

@@ -385,16 +385,17 @@ void origin_rules_free(struct origin_rules **rules)
 
 struct origin_rules *origin_rules_of(const struct origin_rule *rule)
 {
-    struct origin_rules *rules = calloc(1, sizeof *rules), nothing, *r = rules != NULL ? rules : &nothing;
-    const char **strings[] = {&r->rules[0].glob, &r->rules[0].url,  &r->rules[0].shown,
-                              &r->rules[0].host, &r->rules[0].path, &r->rules[0].password};
-    size_t room = 0;
+    struct origin_rules *rules = calloc(1, sizeof *rules);
+    struct origin_rule *r;
+    size_t room = 1;
     char *at;
 
     if (rules == NULL)
         return NULL;
+    r = &rules->rules[0];
+    *r = *rule;
     rules->len = 1;
-    rules->rules[0] = *rule;
+    const char **strings[] = {&r->glob, &r->url, &r->shown, &r->host, &r->path, &r->password};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
         room += *strings[i] != NULL ? strlen(*strings[i]) + 1 : 0;
     if ((at = rules->text = malloc(room)) == NULL) {

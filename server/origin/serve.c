@@ -114,7 +114,10 @@ static enum taken take_within(struct reading *r, struct store_edit *edit, struct
         return revalidate(r, edit, o, token);
     switch (lease_take(edit, lease_ms(o), token)) {
     case LEASE_GRANTED: break;
-    case LEASE_HELD: return wait_for(r, edit, o) ? TAKEN_HELD : TAKEN_NO_WAITING;
+    case LEASE_HELD:
+        if (exec_outcome(r->x) == PARK_FRESH)
+            origins_forget(r->x->server->origins, &edit->key);
+        return wait_for(r, edit, o) ? TAKEN_HELD : TAKEN_NO_WAITING;
     case LEASE_NO_ROOM: return TAKEN_NO_ROOM;
     }
     if (wait_for(r, edit, o))

@@ -68,25 +68,33 @@ static bool shape_value(const struct origin_rule *rule, const struct answer *ans
     return true;
 }
 
-/* A value, or that there is none. */
+/* A value. What wakes readers comes last in each of these: they look at once. */
 static void fill(struct fetch *f, struct store_edit *edit, const struct answer *answer)
 {
-    const struct origin *o = f->job.origin;
     enum lease_fill done = FILL_REFUSED;
     enum store_status why = STORE_OK;
     struct store_value value;
     uint32_t took;
 
-    if (shape_value(&o->rule, answer, edit->now, &value))
+    if (shape_value(&f->job.origin->rule, answer, edit->now, &value))
         done = lease_fill(edit, f->token, value, &why, &took);
-    if (done == FILL_STORED && (edit->found || answer->kind == ANSWER_VALUE))
-        return; /* an absence beyond herd-negative-max-items counts as stored, and is not there */
-    if (answer->kind == ANSWER_VALUE) {
-        leave_value(f, answer->value);
-        lease_give_back(edit, f->token);
+    if (done == FILL_STORED)
         return;
-    }
+    leave_value(f, answer->value);
+    lease_give_back(edit, f->token);
+}
+
+/* There is none. Even if that is to be remembered, the store may have no room for it. */
+static void fill_absent(struct fetch *f, struct store_edit *edit, const struct answer *answer)
+{
+    enum store_status why = STORE_OK;
+    struct store_value value;
+    uint32_t took;
+
     leave_outcome(f, &(struct outcome){.kind = OUTCOME_ABSENT});
+    if (shape_value(&f->job.origin->rule, answer, edit->now, &value) &&
+        lease_fill(edit, f->token, value, &why, &took) == FILL_STORED)
+        return;
     store_edit_drop(edit); /* it may be there out of time: it is not to be served any more */
 }
 
@@ -112,8 +120,10 @@ void origins_settle(struct fetch *f, const struct answer *answer)
     if (!lease_is_out(&edit) || edit.herd.token != f->token) {
         origin_count(o, late); /* whoever changed the key has woken those who waited */
     } else {
-        if (answer->kind == ANSWER_VALUE || answer->kind == ANSWER_ABSENT)
+        if (answer->kind == ANSWER_VALUE)
             fill(f, &edit, answer);
+        else if (answer->kind == ANSWER_ABSENT)
+            fill_absent(f, &edit, answer);
         else
             fail(f, &edit, answer);
         herd_changed(server, f->db, name, true);
