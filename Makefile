@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 .SUFFIXES:
 .PHONY: all deps run test lint asan tsan fuzz bench install clean help
 
-DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
+             libsodium-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
              netcat-openbsd
 # The libraries behind tests/clients; those of npm install themselves. What a release lacks is skipped.
@@ -115,10 +116,10 @@ endif
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
            -Wold-style-definition -Wpointer-arith -Wundef -Wvla \
            -Wformat-security -Wno-format-zero-length $(WERROR)
-CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS)
+CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS) $(SODIUM_CFLAGS)
 CFLAGS   = -std=gnu11 $(ARCH_FLAGS) -pthread $(WARNINGS) $(FLAGS) $(USER_CFLAGS)
 LDFLAGS  = -pthread $(FLAGS) $(USER_LDFLAGS)
-LIBS     = $(XXHASH_LIBS) $(JEMALLOC_LIBS) -lm
+LIBS     = $(XXHASH_LIBS) $(SODIUM_LIBS) $(JEMALLOC_LIBS) -lm
 
 # Sanitizers watch malloc, so they must be the ones who provide it.
 ifneq ($(filter asan tsan fuzz,$(VARIANT)),)
@@ -148,6 +149,10 @@ PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)
 TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 TESTS        := $(TEST_SOURCES:tests/unit/%.c=$(OBJ)/tests/%)
 TEST_SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/support/*.c))
+# What fakes a network is there for unit tests, too; the stories make one program.
+SIM_SUPPORT  := $(patsubst %.c,$(OBJ)/%.o,$(filter-out tests/sim/sim%,$(wildcard tests/sim/*.c)))
+SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/sim/sim*.c))
+SIM          := $(if $(SIM_OBJECTS),$(OBJ)/tests/sim/sim)
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.bats tests/clients/*.bats))
 
 FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -183,7 +188,7 @@ $(BIN)/corral-load: $(LOAD_OBJECTS) $(LIB)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CMOCKA_CFLAGS)
-$(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(LIB)
+$(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(SIM_SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(HIREDIS_LIBS) $(LIBS)
 
