@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps run test lint asan tsan fuzz bench install clean help
+.PHONY: all deps run test sim sim-long lint asan tsan fuzz bench install clean help
 
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev uthash-dev \
              libsodium-dev
@@ -20,7 +20,7 @@ DEPS_CLIENTS = python3-redis python3-pymemcache python3-pylibmc python3-django p
 DEPS_TOOLS = clang clang-format clang-tidy cppcheck libclang-rt-14-dev
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
 	    awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
 	@echo "  Variables: VARIANT=release|debug|asan|tsan  ONLY=part-of-a-test's-name"
 	@echo "             PORT=6379 MEMCACHE_PORT=11211 ARGS='--name value' (run)  FUZZ_SECONDS=20  V=1"
@@ -192,6 +192,10 @@ $(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(SIM_SUPPORT) $
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(HIREDIS_LIBS) $(LIBS)
 
+$(SIM): $(SIM_OBJECTS) $(SIM_SUPPORT) $(LIB)
+	@mkdir -p $(@D)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(FUZZ_TARGETS): $(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
@@ -221,13 +225,20 @@ run: all ## build, then run a node on 6379 (redis) and 11211 (memcached) until C
 
 # ---- testing ----------------------------------------------------------
 
-test: all $(TESTS) ## build, then run all unit and system tests
+test: all $(TESTS) $(SIM) ## build, then run all unit and system tests
 	@if [ -z "$(strip $(CMOCKA_LIBS))" ] || ! command -v bats >/dev/null; then \
 	    echo "The tests need libcmocka-dev and bats: run make deps, then ./configure." >&2; \
 	    exit 1; \
 	fi
 	@CORRAL_BIN="$(CURDIR)/$(BIN)" OBJ="$(OBJ)" VARIANT="$(VARIANT)" ONLY="$(ONLY)" \
-	    $(TEST_RUNNER) tests/run $(TESTS) $(SYSTEM_TESTS)
+	    $(TEST_RUNNER) tests/run $(TESTS) $(SIM) $(SYSTEM_TESTS)
+
+# What it prints are the figures in docs/CLUSTER.md.
+sim: $(SIM) ## the short stories of the simulated cluster, with their figures
+	@$(SIM) $(SIM_ARGS)
+
+sim-long: $(SIM) ## all of them: thousands of nodes, hours of simulated time
+	@$(SIM) --long $(SIM_ARGS)
 
 asan: ## all tests with the address and undefined-behaviour sanitizers
 	@$(MAKE) VARIANT=asan test
