@@ -104,8 +104,8 @@ void member_arm(struct membership *);
 
 /* ---- records.c: what is believed ---- */
 /* How many records it changed: 0 or 1. `exchanged`: not fresh, but somebody's old belief. */
-unsigned records_told(struct membership *, const struct record *, const struct accusation *, bool exchanged,
-                      const struct node_id *by);
+unsigned records_told(struct membership *, const struct record *told, const struct accusation *by,
+                      bool exchanged, const struct node_id *by_whom);
 /* This node itself accuses. */
 void records_accuse(struct membership *, uint32_t member, bool hard);
 void records_announce(struct membership *); /* self changed: raise the incarnation and tell */

@@ -242,6 +242,8 @@ int64_t probe_next_us(const struct membership *m)
 
     if (m->probe.active && !m->probe.asked && m->probe.answer_until_us < at)
         at = m->probe.answer_until_us;
+    if (m->probe.active && m->probe.until_us < at)
+        at = m->probe.until_us;
     return m->relay_us < at ? m->relay_us : at;
 }
 
@@ -333,8 +335,14 @@ void probe_acked(struct membership *m, const struct origin *from, const struct m
 
 void probe_nacked(struct membership *m, const struct message *nack)
 {
-    if (m->probe.active && m->probe.seq == nack->seq && m->probe.nacks < m->probe.helpers)
-        m->probe.nacks++;
+    struct probe *p = &m->probe;
+    int64_t half = p->sent_us + (p->until_us - p->sent_us) / 2, now = member_now(m);
+
+    if (!p->active || p->seq != nack->seq || p->nacks == p->helpers)
+        return;
+    /* All who tried heard nothing: whoever answers now answers late, and may as well refute. */
+    if (++p->nacks == p->helpers && half < p->until_us)
+        p->until_us = half > now ? half : now;
 }
 
 void probe_asked(struct membership *m, const struct origin *from, const struct message *asked)

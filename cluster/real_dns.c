@@ -122,7 +122,7 @@ static bool same(const struct real_resolver *r, const struct address *all, size_
 static void *resolve(void *arg)
 {
     struct real_resolver *r = arg;
-    struct address all[FOUND_MAX];
+    struct address all[FOUND_MAX] = {0};
     struct timespec until;
     bool stop;
 

@@ -312,12 +312,12 @@ static void change(struct membership *m, uint32_t member, const struct record *t
 }
 
 unsigned records_told(struct membership *m, const struct record *told, const struct accusation *by,
-                      bool exchanged, const struct node_id *teller)
+                      bool exchanged, const struct node_id *by_whom)
 {
     uint32_t member = roster_find(m->roster, &told->id);
     const struct record *known;
     struct record milder = *told;
-    struct accusation teller_only = {.count = 1, .accuser = {node_id_mark(teller)}};
+    struct accusation teller_only = {.count = 1, .accuser = {node_id_mark(by_whom)}};
 
     if (member == SELF)
         return told_of_self(m, told);
@@ -360,6 +360,8 @@ void records_accuse(struct membership *m, uint32_t member, bool hard)
 
 static void suspicions_decide(struct membership *m, int64_t now)
 {
+    static const struct accusation nobody;
+
     if (now < m->suspicion_us)
         return;
     m->suspicion_us = NEVER_US;
@@ -369,7 +371,7 @@ static void suspicions_decide(struct membership *m, int64_t now)
             struct record record = roster_at(m->roster, s->member)->record;
             record.state = MEMBER_DEAD;
             m->counters.failures_declared++;
-            change(m, s->member, &record, NULL);
+            change(m, s->member, &record, &nobody);
         } else if (s->until_us < m->suspicion_us) {
             m->suspicion_us = s->until_us;
         }

@@ -449,7 +449,7 @@ static bool rumours_reach_all(uint64_t seed)
 static bool rumours_reach_all_1000(uint64_t seed)
 {
     return rumour(seed, 1000, 0, 30, 0.6) && rumour(seed, 1000, 0.1, 30, 0.8) &&
-           rumour(seed, 1000, 0.3, 10, 8);
+           rumour(seed, 100, 0.3, 30, 8);
 }
 
 static bool idle(uint64_t seed, unsigned nodes, int64_t us)
