@@ -319,6 +319,7 @@ struct membership *membership_new(const struct membership_options *options, cons
     m->health.max = options->health_max;
     m->alarm_us = m->suspicion_us = m->gossip_us = m->relay_us = m->session_us = NEVER_US;
     m->dead_incarnation = self.incarnation - 1;
+    m->conflict_us = INT64_MIN / 2;
     m->rtt_us = options->answer_least_us / 16;
     for (int i = 0; i < FLAPS_MAX; i++)
         m->flaps[i] = INT64_MIN / 2;
@@ -367,6 +368,10 @@ void membership_seeds(struct membership *m, const struct address *seeds, size_t 
     m->seed_count = count < m->options.seeds_max ? count : m->options.seeds_max;
     if (m->seed_count > 0)
         memcpy(m->seeds, seeds, m->seed_count * sizeof *seeds);
+    if (!m->started || roster_live(m->roster) > 0)
+        return;
+    m->reconnect_us = member_now(m);
+    member_arm(m);
 }
 
 void membership_leave(struct membership *m)

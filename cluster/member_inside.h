@@ -86,6 +86,7 @@ struct membership {
 
     int64_t flaps[FLAPS_MAX];
     uint64_t dead_incarnation; /* the last in which we were held for dead */
+    int64_t conflict_us;
     unsigned probation_level;
     int64_t probation_until_us, reap_us;
 };

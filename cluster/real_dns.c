@@ -228,8 +228,10 @@ void real_resolver_event(struct real_transport *rt)
     if (rt->resolver == NULL || read(rt->resolver->event_fd, &times, sizeof times) < 0)
         return;
     pthread_mutex_lock(&rt->resolver->lock);
-    count = rt->resolver->found_count;
-    memcpy(found, rt->resolver->found, count * sizeof *found);
+    count = 0;
+    for (size_t i = 0; i < rt->resolver->found_count; i++)
+        if (rt->family == AF_INET6 || address_is_v4(&rt->resolver->found[i])) /* what we can reach */
+            found[count++] = rt->resolver->found[i];
     pthread_mutex_unlock(&rt->resolver->lock);
     rt->seeds_found(rt->seeds_owner, found, count);
 }

@@ -6,6 +6,8 @@
 #include "cluster/suspicion.h"
 #include "server/check.h"
 
+enum { CONFLICT_PACE_US = 1000000 };
+
 static void tell(struct membership *m, enum member_event event, const struct record *record)
 {
     if (m->hooks.changed != NULL)
@@ -192,7 +194,11 @@ static unsigned told_of_self(struct membership *m, const struct record *told)
         return 0;
     }
     if (told->incarnation > self.incarnation) {
-        /* Our boots were forgotten, or there are two of us. */
+        /* Our boots were forgotten: going beyond is enough, once. Or there are
+         * two of us, who must not chase each other faster than others can bear. */
+        if (member_now(m) - m->conflict_us < CONFLICT_PACE_US)
+            return 0;
+        m->conflict_us = member_now(m);
         m->counters.conflicts++;
         tell(m, MEMBER_CONFLICT, told);
         self.incarnation = told->incarnation;

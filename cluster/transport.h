@@ -21,7 +21,7 @@
 #include "protocol/bytes.h"
 
 enum {
-    DATAGRAM_MAX = 1200,       /* bytes of content: fits every path with its envelope */
+    DATAGRAM_MAX = 1152,       /* bytes of content: with its envelope it fits IPv6's least MTU */
     STREAM_MESSAGE_MAX = 16384 /* bytes of one message on a stream */
 };
 

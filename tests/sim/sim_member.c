@@ -404,6 +404,30 @@ static bool all_find_each_other_2000(uint64_t seed)
     return bootstrap(seed, 2000, 10 * SECOND);
 }
 
+/* A copied data folder: two that say they are one. It is reported, and the others do not suffer. */
+static bool twins(uint64_t seed)
+{
+    struct cluster *c = usual(10, seed);
+    struct node_id id = world_id(c->world, 8);
+    const struct record *record;
+
+    world_set_id(c->world, 9, id);
+    for (unsigned i = 0; i < 10; i++)
+        cluster_start(c, i);
+    membership_set_weight(c->nodes[9], 7); /* they differ from the start */
+    cluster_run(c, 60 * SECOND);
+    EXPECT(c->events[MEMBER_CONFLICT] > 0);
+    record = membership_find(c->nodes[0], &id, NULL);
+    EXPECT(record != NULL && record->incarnation < (1 << 16) + 200);
+    for (unsigned i = 0; i < 8; i++)
+        EXPECT(c->failed[i] == 0 && membership_live(c->nodes[i]) >= 8);
+    cluster_kill(c, 9);
+    EXPECT(cluster_until(c, cluster_knows_alive, 8, 10 * MS, 30 * SECOND) >= 0);
+    cluster_check(c);
+    cluster_free(&c);
+    return true;
+}
+
 /* ---- rumours, traffic, speed ------------------------------------------ */
 
 static bool rumour(uint64_t seed, unsigned nodes, double loss, unsigned times, double p99_most)
@@ -588,6 +612,7 @@ const struct story member_stories[] = {
     {"restart", restart_is_seen, false, "a restart is seen as one, even with a forgotten boot count"},
     {"leave", leaving_is_no_failure, false, "who leaves is not missed, and may come back"},
     {"flapping", flapping_ends_in_probation, false, "who dies too often is put on probation"},
+    {"twins", twins, false, "a copied data folder is noticed, and harms nobody else"},
     {"bootstrap", all_find_each_other, false, "nodes that start at once find each other"},
     {"bootstrap-2000", all_find_each_other_2000, true, "also 2000"},
     {"rumour", rumours_reach_all, false, "news reaches everybody"},

@@ -610,6 +610,11 @@ struct node_id world_id(const struct world *w, unsigned node)
     return w->nodes[node].id;
 }
 
+void world_set_id(struct world *w, unsigned node, struct node_id id)
+{
+    w->nodes[node].id = id;
+}
+
 struct transport world_transport(struct world *w, unsigned node)
 {
     return (struct transport){&w->nodes[node], send_datagram, open_stream, send_stream,

@@ -36,6 +36,8 @@ void world_set_weather(struct world *, struct world_weather);
 /* Where node i lives. */
 struct address world_address(unsigned node);
 struct node_id world_id(const struct world *, unsigned node);
+/* As if that node's data folder were a copy. Before it boots. */
+void world_set_id(struct world *, unsigned node, struct node_id);
 /* The seam of node i. Good for as long as the world is. */
 struct transport world_transport(struct world *, unsigned node);
 /* A process starts there, from now on; the old one must have ended. */

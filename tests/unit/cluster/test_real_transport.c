@@ -149,6 +149,7 @@ static void nodes_find_each_other_and_notice_a_death(void **state)
 {
     char name[32];
     const char *names[2] = {name, "no-such-host.invalid:7000"};
+    uint64_t sent = 0;
     int64_t us;
 
     (void)state;
@@ -160,7 +161,15 @@ static void nodes_find_each_other_and_notice_a_death(void **state)
     us = until_all_see(NODES, 20000 * MS);
     assert_true(us >= 0);
     print_message("# %d nodes on loopback found each other in %.2f s\n", NODES, (double)us / 1e6);
-    run(500 * MS);
+    run(1000 * MS);
+    for (unsigned i = 0; i < NODES; i++)
+        sent -= real_transport_counters(nodes[i].rt)->bytes_out;
+    run(2000 * MS);
+    for (unsigned i = 0; i < NODES; i++)
+        sent += real_transport_counters(nodes[i].rt)->bytes_out;
+    print_message("# idle, each sends %llu B/s without IP and UDP headers\n",
+                  (unsigned long long)(sent / NODES / 2));
+    assert_true(sent / NODES / 2 < 2048);
     for (unsigned i = 0; i < NODES; i++) {
         const struct real_counters *c = real_transport_counters(nodes[i].rt);
         assert_true(c->datagrams_in > 0 && c->datagrams_out > 0);
