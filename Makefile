@@ -21,7 +21,7 @@ DEPS_TOOLS = clang clang-format clang-tidy cppcheck libclang-rt-14-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
-	    awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
+	    awk -F'|' '{ printf "%-17s %s\n", $$1, $$2 }'
 	@echo "  Variables: VARIANT=release|debug|asan|tsan  ONLY=part-of-a-test's-name"
 	@echo "             PORT=6379 MEMCACHE_PORT=11211 ARGS='--name value' (run)  FUZZ_SECONDS=20  V=1"
 
