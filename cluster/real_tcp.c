@@ -135,9 +135,11 @@ void real_tcp_free(struct real_transport *rt)
         close(rt->listen_fd);
 }
 
-static struct real_stream *stream_new(struct real_transport *rt, int fd)
+/* A quarter of the places is for streams that we open: whoever connects and
+ * says nothing cannot keep us from asking others. */
+static struct real_stream *stream_new(struct real_transport *rt, int fd, bool own)
 {
-    struct real_stream *s = rt->streams;
+    struct real_stream *s = rt->streams + (own ? 0 : rt->options.streams_max / 4);
     int on = 1;
 
     while (s < rt->streams + rt->options.streams_max && s->state != FREE)
@@ -241,7 +243,7 @@ uint64_t real_tcp_connect(struct real_transport *rt, const struct address *addre
         return 0;
     if ((fd = socket(rt->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
         return 0;
-    if ((s = stream_new(rt, fd)) == NULL) {
+    if ((s = stream_new(rt, fd, true)) == NULL) {
         rt->counters.streams_refused++;
         close(fd);
         return 0;
@@ -306,7 +308,7 @@ void real_tcp_accept(struct real_transport *rt)
     int fd;
 
     while ((fd = accept4(rt->listen_fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        if ((s = stream_new(rt, fd)) == NULL) {
+        if ((s = stream_new(rt, fd, false)) == NULL) {
             rt->counters.streams_refused++;
             close(fd);
             continue;

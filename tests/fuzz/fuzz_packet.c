@@ -89,11 +89,11 @@ static void check_node(struct slice packet)
     HOLDS(m != NULL);
     membership_start(m);
     user = membership_user(m);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 6; i++) {
         user.datagram(user.owner, &origin, packet);
-        user.stream_message(user.owner, (uint64_t)(1000 + i / 4), &origin, packet);
+        user.stream_message(user.owner, (uint64_t)(1000 + i / 3), &origin, packet);
         membership_check(m);
-        now += 100000;
+        now += 400000;
         user.alarm(user.owner);
         membership_check(m);
     }
