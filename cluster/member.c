@@ -226,13 +226,26 @@ static void apply(struct membership *m, const struct origin *from, const struct 
     CHECK_UNREACHABLE();
 }
 
-/* All of a packet or nothing: it is read twice. Records come before questions,
- * so that the answer knows of them. */
+/* Records come before questions, so that the answer knows of them. */
+static void apply_all(struct membership *m, const struct origin *from, struct slice bytes)
+{
+    struct message message;
+
+    for (int records = 1; records >= 0; records--)
+        for (struct slice rest = bytes; rest.len > 0;) {
+            CHECK(packet_take(&rest, &message));
+            if ((message.type == MESSAGE_RECORD) == records)
+                apply(m, from, &message);
+        }
+}
+
+/* All of a packet or nothing: it is read before anything of it counts. */
 static void on_datagram(void *owner, const struct origin *from, struct slice bytes)
 {
     struct membership *m = owner;
     struct message message;
     struct slice rest = bytes;
+    unsigned messages;
 
     if (!m->started)
         return;
@@ -241,21 +254,15 @@ static void on_datagram(void *owner, const struct origin *from, struct slice byt
         return;
     }
     bytes = rest;
-    while (rest.len > 0)
+    for (messages = 0; rest.len > 0; messages++)
         if (!packet_take(&rest, &message)) {
             m->counters.packets_bad++;
             return;
         }
-    for (rest = bytes; rest.len > 0;) {
-        CHECK(packet_take(&rest, &message));
-        if (message.type == MESSAGE_RECORD)
-            apply(m, from, &message);
-    }
-    for (rest = bytes; rest.len > 0;) {
-        CHECK(packet_take(&rest, &message));
-        if (message.type != MESSAGE_RECORD)
-            apply(m, from, &message);
-    }
+    if (messages == 1)
+        apply(m, from, &message);
+    else
+        apply_all(m, from, bytes);
     member_arm(m);
 }
 

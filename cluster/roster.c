@@ -15,6 +15,7 @@ struct roster {
     uint32_t end, room, count, max;
     struct live *live;
     uint32_t live_count;       /* room as members */
+    uint32_t self_place;       /* how many of the living stand before self */
     uint32_t *gaps, gap_count; /* indices below end that are free; room as members */
     uint32_t *table;           /* open addressing, index + 1, 0 is free */
     uint32_t mask;
@@ -146,6 +147,8 @@ static void live_update(struct roster *roster, uint32_t index, bool was)
         return;
     at = &roster->live[live_search(roster, &r->id)];
     behind = (size_t)(roster->live + roster->live_count - at);
+    if (memcmp(r->id.bytes, roster->members[0].record.id.bytes, sizeof r->id.bytes) < 0)
+        roster->self_place += was ? UINT32_MAX : 1;
     if (was) {
         memmove(at, at + 1, (behind - 1) * sizeof *at);
         roster->live_count--;
@@ -252,7 +255,7 @@ uint32_t roster_live_at(const struct roster *roster, uint32_t place)
 
 uint32_t roster_place(const struct roster *roster)
 {
-    return live_search(roster, &roster->members[0].record.id);
+    return roster->self_place;
 }
 
 bool roster_is_live(const struct roster *roster, uint32_t index)

@@ -75,6 +75,7 @@ static void follows_the_model(void **state)
             continue;
         for (uint32_t place = 0; place < live; place++) {
             const struct record *one = &roster_at(roster, roster_live_at(roster, place))->record;
+            assert_int_equal(memcmp(one->id.bytes, self.id.bytes, 16) < 0, place < roster_place(roster));
             assert_true(one->state <= MEMBER_SUSPECT);
             if (place > 0)
                 assert_true(memcmp(roster_at(roster, roster_live_at(roster, place - 1))->record.id.bytes,
