@@ -7,10 +7,11 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps run test lint asan tsan fuzz bench bench-herd bench-eviction placement lab install clean help
+.PHONY: all deps run test sim sim-long lint asan tsan fuzz bench bench-herd bench-eviction placement lab install \
+        clean help
 
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev libcurl4-openssl-dev \
-             uthash-dev zlib1g-dev libzstd-dev
+             libsodium-dev uthash-dev zlib1g-dev libzstd-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
              netcat-openbsd
 # The libraries behind tests/clients; those of npm install themselves. What a release lacks is skipped.
@@ -116,10 +117,10 @@ endif
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
            -Wold-style-definition -Wpointer-arith -Wundef -Wvla \
            -Wformat-security -Wno-format-zero-length $(WERROR)
-CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS) $(CURL_CFLAGS)
+CPPFLAGS = -D_GNU_SOURCE -I. $(XXHASH_CFLAGS) $(CURL_CFLAGS) $(SODIUM_CFLAGS)
 CFLAGS   = -std=gnu11 $(ARCH_FLAGS) -pthread $(WARNINGS) $(FLAGS) $(USER_CFLAGS)
 LDFLAGS  = -pthread $(FLAGS) $(USER_LDFLAGS)
-LIBS     = $(XXHASH_LIBS) $(JEMALLOC_LIBS) -lm
+LIBS     = $(XXHASH_LIBS) $(SODIUM_LIBS) $(JEMALLOC_LIBS) -lm
 
 # Sanitizers watch malloc, so they must be the ones who provide it.
 ifneq ($(filter asan tsan fuzz,$(VARIANT)),)
@@ -150,6 +151,10 @@ PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)
 TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 TESTS        := $(TEST_SOURCES:tests/unit/%.c=$(OBJ)/tests/%)
 TEST_SUPPORT := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/unit/support/*.c))
+# What fakes a network is there for unit tests, too; the stories make one program.
+SIM_SUPPORT  := $(patsubst %.c,$(OBJ)/%.o,$(filter-out tests/sim/sim%,$(wildcard tests/sim/*.c)))
+STORY_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard tests/sim/sim*.c))
+SIM          := $(if $(STORY_OBJECTS),$(OBJ)/tests/sim/sim)
 SYSTEM_TESTS := $(sort $(wildcard tests/system/*.bats tests/clients/*.bats))
 
 FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -194,9 +199,13 @@ $(OBJ)/fast_clock.so: bench/fast_clock.c config.mk
 	$(call SAY,link)$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARNINGS) -shared -fPIC -o $@ $<
 
 $(OBJ)/tests/unit/%.o: CPPFLAGS += $(CMOCKA_CFLAGS)
-$(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(LIB)
+$(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(SIM_SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(HIREDIS_LIBS) $(LIBS)
+
+$(SIM): $(STORY_OBJECTS) $(SIM_SUPPORT) $(LIB)
+	@mkdir -p $(@D)
+	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(FUZZ_TARGETS): $(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
@@ -227,13 +236,20 @@ run: all ## build, then run a node on 6379 (redis) and 11211 (memcached) until C
 
 # ---- testing ----------------------------------------------------------
 
-test: all $(TESTS) ## build, then run all unit and system tests
+test: all $(TESTS) $(SIM) ## build, then run all unit and system tests
 	@if [ -z "$(strip $(CMOCKA_LIBS))" ] || ! command -v bats >/dev/null; then \
 	    echo "The tests need libcmocka-dev and bats: run make deps, then ./configure." >&2; \
 	    exit 1; \
 	fi
 	@CORRAL_BIN="$(CURDIR)/$(BIN)" OBJ="$(OBJ)" VARIANT="$(VARIANT)" ONLY="$(ONLY)" \
-	    $(TEST_RUNNER) tests/run $(TESTS) $(SYSTEM_TESTS)
+	    $(TEST_RUNNER) tests/run $(TESTS) $(SIM) $(SYSTEM_TESTS)
+
+# What it prints are the figures in docs/CLUSTER.md.
+sim: $(SIM) ## the short stories of the simulated cluster, with their figures
+	@$(SIM) $(SIM_ARGS)
+
+sim-long: $(SIM) ## all of them: thousands of nodes, hours of simulated time
+	@$(SIM) --long $(SIM_ARGS)
 
 asan: ## all tests with the address and undefined-behaviour sanitizers
 	@$(MAKE) VARIANT=asan test
