@@ -34,6 +34,10 @@ END {
     for (c = 1; c <= contenders; c++) {
         printf "| %s |", label(contender[c])
         for (t = 1; t <= traces; t++) {
+            if (!((trace[t], contender[c]) in hits)) {
+                printf " - |"
+                continue
+            }
             ratio = hits[trace[t], contender[c]]
             printf ratio == best[trace[t]] ? " **%.4f** |" : " %.4f |", ratio
         }
@@ -44,6 +48,7 @@ END {
         print "| | hit ratio | by bytes | RSS, MiB | items at the end | sets refused | seconds | command |"
         print "|---|---|---|---|---|---|---|---|"
         for (c = 1; c <= contenders; c++)
-            print line[trace[t], contender[c]]
+            if ((trace[t], contender[c]) in line)
+                print line[trace[t], contender[c]]
     }
 }

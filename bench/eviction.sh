@@ -12,7 +12,8 @@
 #
 # Rules: (1) every run is a fresh server, a cold cache, the whole trace; (2) the
 # server's limit is moved until its RSS at the end of the trace is the target's,
-# give or take 1.5 %, in at most three runs of which the nearest counts; (3) keys and
+# give or take 1.5 %, in at most three runs of which the nearest counts (the report
+# says what RSS it had); (3) keys and
 # values have the trace's sizes, else those of a published table, the same for all;
 # (4) only processes started here are ended, and nothing waits without a bound.
 set -u
