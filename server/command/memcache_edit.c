@@ -199,7 +199,7 @@ static bool is_whole(const struct memcache_put *put)
 static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit,
                                          const struct memcache_put *put)
 {
-    if (is_fenced_off(x, edit, put) || (is_whole(put) && protect_is_late(x, edit)))
+    if (is_fenced_off(x, edit, put) || (is_whole(put) && protect_is_late(x, edit, put->data)))
         return PUT_NOT_STORED;
     switch (put->how) {
     case HOW_SET: return put_whole(edit, put);

@@ -183,7 +183,7 @@ static enum store_status set_value(struct exec *x, const struct key *key, struct
     enum store_status status;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    status = protect_is_late(x, &edit) ? STORE_LATE : store_edit_put(&edit, &item);
+    status = protect_is_late(x, &edit, value) ? STORE_LATE : store_edit_put(&edit, &item);
     store_edit_end(&edit);
     return status;
 }
@@ -235,7 +235,7 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
     if (holds) {
         if (options->ttl == TTL_KEEP && edit_shows(&edit))
             item.expires = edit.expires;
-        status = protect_is_late(x, &edit) ? STORE_LATE : store_edit_put(&edit, &item);
+        status = protect_is_late(x, &edit, value) ? STORE_LATE : store_edit_put(&edit, &item);
     }
     store_edit_end(&edit);
 
@@ -284,7 +284,7 @@ void cmd_setnx(struct exec *x, struct request *rq)
     bool absent;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    absent = !edit_shows(&edit) && !protect_is_late(x, &edit);
+    absent = !edit_shows(&edit) && !protect_is_late(x, &edit, rq->argv[2]);
     if (absent)
         status = store_edit_put(&edit, &item);
     store_edit_end(&edit);

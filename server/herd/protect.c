@@ -10,8 +10,8 @@
 #include "server/worker.h"
 
 enum {
-    HELD_MAX = 64,        /* leases a session is known to have got, the latest; others end by themselves */
-    HELD_NAME_MAX = 1024, /* those of longer names do, too */
+    HELD_MAX = 64,       /* misses a session is known to have met, the latest */
+    HELD_NAME_MAX = 256, /* of names no longer than that */
 };
 
 /* ---- rules ---- */
@@ -158,11 +158,12 @@ void protect_free(struct server *server)
     free_all((struct herd_rules *)(uintptr_t)rules_of(server));
 }
 
-/* ---- the leases a session holds without knowing ---- */
+/* ---- the misses a session was told of, and the leases it holds without knowing ---- */
 
 struct held_lease {
     struct held_lease *next;
-    uint64_t token;
+    uint64_t token; /* that was out when it was told */
+    bool own;       /* and that it was given itself */
     instant granted, end;
     uint8_t db; /* the store's number */
     uint32_t len;
@@ -175,7 +176,7 @@ static bool is_alive(struct exec *x, const struct held_lease *l)
     struct store_peek peek;
     enum peek_status status;
 
-    if (!is_before(x->now, l->end))
+    if (!l->own || !is_before(x->now, l->end))
         return false;
     do
         status = store_look(x->store, x->local, &key, x->now, false, &peek);
@@ -235,11 +236,13 @@ static struct held_lease **oldest_held(struct session *s)
     return at;
 }
 
-static void remember(struct exec *x, const struct store_edit *edit, uint64_t token)
+static void remember(struct exec *x, const struct store_edit *edit, bool own)
 {
     struct session *s = x->session;
     struct held_lease **before = find_held(s, &edit->key), *l;
 
+    if (*before != NULL && (*before)->token == edit->herd.token)
+        return;
     if (*before != NULL)
         forget(s, before);
     if (s->held_len >= HELD_MAX)
@@ -247,7 +250,8 @@ static void remember(struct exec *x, const struct store_edit *edit, uint64_t tok
     if (edit->key.len > HELD_NAME_MAX || (l = malloc(sizeof *l + edit->key.len)) == NULL)
         return;
     *l = (struct held_lease){.next = s->held,
-                             .token = token,
+                             .token = edit->herd.token,
+                             .own = own,
                              .granted = x->now,
                              .end = lease_end(edit),
                              .db = edit->key.db,
@@ -277,7 +281,8 @@ void protect_leave(struct worker *w, struct session *s)
     (void)gate_enter(w->server->gate, w->index);
     while ((l = s->held) != NULL) {
         s->held = l->next;
-        give_back(&w->exec, l);
+        if (l->own)
+            give_back(&w->exec, l);
         free(l);
     }
     s->held_len = 0;
@@ -297,7 +302,7 @@ static bool take(struct exec *x, const struct herd_rule *rule, struct store_edit
         LEASE_GRANTED)
         return false;
     herd_note_granted(x, name);
-    remember(x, edit, token);
+    remember(x, edit, true);
     return true;
 }
 
@@ -364,6 +369,8 @@ enum protect_verdict protect_missed(struct exec *x, const struct key *key, struc
     busy = x->session->held != NULL && holds_some(x);
     store_edit_begin(x->store, x->local, key, x->now, edit);
     verdict = judge(x, rule, edit, busy);
+    if (verdict == PROTECT_MISS && lease_is_out(edit))
+        remember(x, edit, false); /* it will fetch all the same, and its fill may come too late */
     if (verdict == PROTECT_MISS && x->session->waiter.ticket != 0)
         x->session->waiter.gave_up = true; /* waiting has spared nobody a fetch */
     if (verdict != PROTECT_STALE)
@@ -434,6 +441,8 @@ static enum claim claim(struct exec *x, const struct key *key, bool may_wait)
         result = take(x, rule, &edit) ? CLAIM_TAKEN : CLAIM_NOT_TAKEN;
     else if (may_wait && wait_or_miss(x, rule, &edit) == PROTECT_PARKED)
         result = CLAIM_PARKED;
+    if (result == CLAIM_NOT_TAKEN && state != LEASE_NEGATIVE)
+        remember(x, &edit, false);
     store_edit_end(&edit);
     return result;
 }
@@ -487,14 +496,25 @@ static void note_fill(const struct store_edit *before, const struct herd_rule *r
         herd_note_filled(&me->exec, herd_name(before), fill_ms);
 }
 
-bool protect_is_late_slowly(struct exec *x, struct store_edit *edit)
+/* Whatever changes an item takes the token away; that time passes does not. */
+static bool is_untouched(const struct store_edit *edit, const struct held_lease *l)
+{
+    return l->token != 0 && l->token == edit->herd.token;
+}
+
+static bool is_there_already(const struct store_edit *edit, struct slice value)
+{
+    return edit->found && state_shows(edit->state) && slice_equals(edit->value, value);
+}
+
+bool protect_is_late_slowly(struct exec *x, struct store_edit *edit, struct slice value)
 {
     struct held_lease **at = find_held(x->session, &edit->key);
     bool late;
 
     if (*at == NULL)
         return false;
-    late = is_remembered(x, *at) && !((*at)->token == edit->herd.token && lease_is_out(edit));
+    late = is_remembered(x, *at) && !is_untouched(edit, *at) && !is_there_already(edit, value);
     if (late) {
         herd_note_late(x, herd_name(edit));
         /* The next leases are to be long enough, if that was all there was to it. */

@@ -43,17 +43,17 @@ enum protect_verdict protect_missed(struct exec *x, const struct key *key, struc
  * "miss", and so to refresh it, although its time is not over. */
 bool protect_refresh(struct exec *x, const struct key *key, const struct store_peek *peek);
 
-/* A client that was told "miss", and so holds a lease without knowing, stores a
- * whole value under that key. True: the lease is dead, as the key was deleted or
- * stored to since, or somebody else was sent to fill it; what the client has
- * read from its database may be older than that, so it is not to be stored. It
- * might be newer, too; so a value that is there goes, and the next reader asks
- * the database. Said of a lease once, and not after lease-max-ms: a fill that
- * takes longer than that is taken for a write of its own. */
-bool protect_is_late_slowly(struct exec *x, struct store_edit *edit);
-static inline bool protect_is_late(struct exec *x, struct store_edit *edit)
+/* A client that was told "miss" while a lease was out, its own most often,
+ * stores a whole value under that key. True: that lease is dead, as the key was
+ * deleted or stored to since, or somebody else was sent to fill it; what the
+ * client has read from its database may be older than that, so it is not to be
+ * stored. It might be newer, too; so another value that is there goes, and the
+ * next reader asks the database. Said of a miss once, and not after
+ * lease-max-ms: a fill that takes longer is taken for a write of its own. */
+bool protect_is_late_slowly(struct exec *x, struct store_edit *edit, struct slice value);
+static inline bool protect_is_late(struct exec *x, struct store_edit *edit, struct slice value)
 {
-    return __builtin_expect(x->session->held != NULL, 0) && protect_is_late_slowly(x, edit);
+    return __builtin_expect(x->session->held != NULL, 0) && protect_is_late_slowly(x, edit, value);
 }
 
 /* The connection closes: its leases go back. Outside of a batch. */
