@@ -362,7 +362,7 @@ static bool open_tcp(struct server *server, const char *host, int port, enum dia
         explain_tcp(err, err_len, host, port, option, why);
         return false;
     }
-    apply_keepalive(fd, o->tcp_keepalive);
+    apply_keepalive(fd, option_live(o, tcp_keepalive));
     if (!add_listener(server, fd, ai->ai_family, dialect, NULL)) {
         freeaddrinfo(ai);
         snprintf(err, err_len, "out of memory");

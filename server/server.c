@@ -180,8 +180,9 @@ static void make_run_id(char run_id[41])
 /* Redis's 0 is "no limit", and there is none beyond the machine's own. */
 uint64_t server_memory_limit(const struct options *o)
 {
-    return o->maxmemory != 0 ? o->maxmemory
-                             : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    size_t limit = option_live(o, maxmemory);
+
+    return limit != 0 ? limit : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 size_t server_at_most(const struct server *server, size_t limit, unsigned part)

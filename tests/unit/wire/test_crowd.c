@@ -8,7 +8,7 @@
  * served, and afterwards nothing of the crowd is left.
  *
  * CORRAL_BIN           directory of corrald         bin
- * CORRAL_TEST_CLIENTS  of each kind in the crowd    60
+ * CORRAL_TEST_CLIENTS  of each kind in the crowd    60, 20 under a sanitizer
  * VARIANT              asan, tsan: memory is not measured, all the rest is */
 #include <errno.h>
 #include <poll.h>
@@ -474,8 +474,8 @@ static int start_node(void **state)
     const char *variant = setting("VARIANT", "release");
 
     (void)state;
-    crowd = atoi(setting("CORRAL_TEST_CLIENTS", "60"));
     measured = strcmp(variant, "asan") != 0 && strcmp(variant, "tsan") != 0;
+    crowd = atoi(setting("CORRAL_TEST_CLIENTS", measured ? "60" : "20"));
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
