@@ -433,6 +433,8 @@ static enum claim claim(struct exec *x, const struct key *key, bool may_wait)
     struct store_edit edit;
     enum lease_state state;
 
+    if (rule == NULL)
+        return CLAIM_NOT_TAKEN; /* the rules have been changed since it was put off */
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     state = lease_state(&edit);
     if (state == LEASE_LIVE || state == LEASE_NEGATIVE)
@@ -441,8 +443,8 @@ static enum claim claim(struct exec *x, const struct key *key, bool may_wait)
         result = take(x, rule, &edit) ? CLAIM_TAKEN : CLAIM_NOT_TAKEN;
     else if (may_wait && wait_or_miss(x, rule, &edit) == PROTECT_PARKED)
         result = CLAIM_PARKED;
-    if (result == CLAIM_NOT_TAKEN && state != LEASE_NEGATIVE)
-        remember(x, &edit, false);
+    if (result == CLAIM_NOT_TAKEN && (state == LEASE_LIVE || lease_is_out(&edit)))
+        remember(x, &edit, false); /* without memory for a lease its fill is like any other */
     store_edit_end(&edit);
     return result;
 }
