@@ -817,7 +817,11 @@ static bool wake(struct conn *c, enum park_outcome outcome)
     if (s->parked == PARK_WAITING)
         s->outcome = outcome;
     unpark(c);
-    return c->paused || resume(c);
+    if (!c->paused)
+        return resume(c);
+    /* It is looked at again when its client has read: till then others of that key go first. */
+    herd_leave(c->worker->server, s);
+    return true;
 }
 
 void conn_finish(struct conn *c)
