@@ -164,6 +164,7 @@ struct held_lease {
     struct held_lease *next;
     uint64_t token; /* that was out when it was told */
     bool own;       /* and that it was given itself */
+    bool unsaid;    /* by a request of several keys that is not answered yet */
     instant granted, end;
     uint8_t db; /* the store's number */
     uint32_t len;
@@ -252,6 +253,7 @@ static void remember(struct exec *x, const struct store_edit *edit, bool own)
     *l = (struct held_lease){.next = s->held,
                              .token = edit->herd.token,
                              .own = own,
+                             .unsaid = x->several != NULL && !own,
                              .granted = x->now,
                              .end = lease_end(edit),
                              .db = edit->key.db,
@@ -463,11 +465,25 @@ static void claim_all(struct exec *x, const struct protect_several *several)
     }
 }
 
+/* What a request that is parked has missed so far nobody has been told. */
+static void settle_unsaid(struct session *s)
+{
+    for (struct held_lease **at = &s->held; *at != NULL;) {
+        if ((*at)->unsaid && s->parked != PARK_NOT) {
+            forget(s, at);
+        } else {
+            (*at)->unsaid = false;
+            at = &(*at)->next;
+        }
+    }
+}
+
 bool protect_end(struct exec *x, struct protect_several *several)
 {
-    x->several = NULL;
     if (x->session->parked == PARK_NOT && several->put_off_len > 0)
         claim_all(x, several);
+    x->several = NULL;
+    settle_unsaid(x->session);
     if (x->session->parked == PARK_NOT)
         return false;
     out_cut(x->out, several->mark, several->pins);

@@ -407,6 +407,28 @@ static void test_waiters_who_go_leave_nothing(void **state)
     gather();
 }
 
+/* Of two keys it waits for one; the other is there when it is answered, so it was not told "miss". */
+static void test_who_was_told_nothing_is_not_late(void **state)
+{
+    int holder = client(node.port), other = client(node.port);
+
+    (void)state;
+    rule("a:* park 0 lease 15000; b:* park 15000 lease 15000");
+    say(holder, "GET a:1\r\nGET b:1\r\n");
+    expect(holder, "$-1\r\n$-1\r\n");
+    say(other, "MGET a:1 b:1\r\n");
+    await("herd_parked_now", 1);
+    say(holder, "SET a:1 one\r\nSET b:1 two\r\n");
+    expect(holder, "+OK\r\n+OK\r\n");
+    expect(other, "*2\r\n$3\r\none\r\n$3\r\ntwo\r\n");
+    say(other, "SET a:1 new\r\n");
+    expect(other, "+OK\r\n");
+    assert_int_equal(herd("herd_late_fills"), 0);
+    close(holder);
+    close(other);
+    nothing_is_left();
+}
+
 /* Bytes of replies that wait for the client to read them. */
 static int64_t unread(int64_t id)
 {
@@ -781,6 +803,7 @@ int main(void)
         cmocka_unit_test_setup(test_flush_and_delete_let_one_more_fetch, fresh),
         cmocka_unit_test_setup(test_first_come_first_served, fresh),
         cmocka_unit_test_setup(test_waiters_who_go_leave_nothing, fresh),
+        cmocka_unit_test_setup(test_who_was_told_nothing_is_not_late, fresh),
         cmocka_unit_test_setup(test_who_does_not_read_holds_up_nobody, fresh),
         cmocka_unit_test_setup(test_time_to_wait_is_bounded, fresh),
         cmocka_unit_test_setup(test_limits, fresh),
