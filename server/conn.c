@@ -16,6 +16,7 @@
 #include "server/push.h"
 #include "server/memcache_auth.h"
 #include "server/memory.h"
+#include "server/origin/origins.h"
 #include "server/overload.h"
 #include "server/peers.h"
 #include "server/server.h"
@@ -138,6 +139,7 @@ static void leave_worker(struct conn *c)
     untouch(c);
     herd_leave(w->server, &c->session);
     protect_leave(w, &c->session);
+    origins_leave(w->server, &c->session);
     push_leave(w, &c->session);
     if (c->prev != NULL)
         c->prev->next = c->next;
@@ -815,7 +817,11 @@ static bool wake(struct conn *c, enum park_outcome outcome)
     if (s->parked == PARK_WAITING)
         s->outcome = outcome;
     unpark(c);
-    return c->paused || resume(c);
+    if (!c->paused)
+        return resume(c);
+    /* It is looked at again when its client has read: till then others of that key go first. */
+    herd_leave(c->worker->server, s);
+    return true;
 }
 
 void conn_finish(struct conn *c)

@@ -514,6 +514,7 @@ static void info_origins(struct info *info)
 {
     char text[LINE_MAX_BYTES * 4];
 
+    number(info, "origin_writers_waiting", origins_writers_waiting(info->server));
     number(info, "origin_write_queue_bytes", origins_write_bytes(info->server));
     for (unsigned i = 0; origins_line(info->server, i, text, sizeof text); i++) {
         uint8_t *p = out_room(&info->text, sizeof text + 2);

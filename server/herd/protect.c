@@ -164,6 +164,7 @@ struct held_lease {
     struct held_lease *next;
     uint64_t token; /* that was out when it was told */
     bool own;       /* and that it was given itself */
+    bool unsaid;    /* by a request of several keys that is not answered yet */
     instant granted, end;
     uint8_t db; /* the store's number */
     uint32_t len;
@@ -252,6 +253,7 @@ static void remember(struct exec *x, const struct store_edit *edit, bool own)
     *l = (struct held_lease){.next = s->held,
                              .token = edit->herd.token,
                              .own = own,
+                             .unsaid = x->several != NULL && !own,
                              .granted = x->now,
                              .end = lease_end(edit),
                              .db = edit->key.db,
@@ -433,6 +435,8 @@ static enum claim claim(struct exec *x, const struct key *key, bool may_wait)
     struct store_edit edit;
     enum lease_state state;
 
+    if (rule == NULL)
+        return CLAIM_NOT_TAKEN; /* the rules have been changed since it was put off */
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     state = lease_state(&edit);
     if (state == LEASE_LIVE || state == LEASE_NEGATIVE)
@@ -441,8 +445,8 @@ static enum claim claim(struct exec *x, const struct key *key, bool may_wait)
         result = take(x, rule, &edit) ? CLAIM_TAKEN : CLAIM_NOT_TAKEN;
     else if (may_wait && wait_or_miss(x, rule, &edit) == PROTECT_PARKED)
         result = CLAIM_PARKED;
-    if (result == CLAIM_NOT_TAKEN && state != LEASE_NEGATIVE)
-        remember(x, &edit, false);
+    if (result == CLAIM_NOT_TAKEN && (state == LEASE_LIVE || lease_is_out(&edit)))
+        remember(x, &edit, false); /* without memory for a lease its fill is like any other */
     store_edit_end(&edit);
     return result;
 }
@@ -461,11 +465,25 @@ static void claim_all(struct exec *x, const struct protect_several *several)
     }
 }
 
+/* What a request that is parked has missed so far nobody has been told. */
+static void settle_unsaid(struct session *s)
+{
+    for (struct held_lease **at = &s->held; *at != NULL;) {
+        if ((*at)->unsaid && s->parked != PARK_NOT) {
+            forget(s, at);
+        } else {
+            (*at)->unsaid = false;
+            at = &(*at)->next;
+        }
+    }
+}
+
 bool protect_end(struct exec *x, struct protect_several *several)
 {
-    x->several = NULL;
     if (x->session->parked == PARK_NOT && several->put_off_len > 0)
         claim_all(x, several);
+    x->several = NULL;
+    settle_unsaid(x->session);
     if (x->session->parked == PARK_NOT)
         return false;
     out_cut(x->out, several->mark, several->pins);

@@ -341,6 +341,12 @@ void origins_forget(struct origins *os, const struct key *key)
     pthread_mutex_unlock(&os->lock);
 }
 
+void origins_leave(struct server *server, const struct session *session)
+{
+    if (server->origins != NULL)
+        writes_forget(server->origins->writes, address_of(session));
+}
+
 /* ---- life ---- */
 
 bool origins_init(struct server *server, char *err, size_t err_len)
@@ -460,6 +466,11 @@ static void print_origin(struct origin *o, unsigned i, char *line, size_t cap)
     if (len < cap)
         snprintf(line + len, cap - len, ",latency_p50_ms=%.3f,latency_p99_ms=%.3f", latency_ms(o, 50),
                  latency_ms(o, 99));
+}
+
+unsigned origins_writers_waiting(struct server *server)
+{
+    return writes_waiting(server->origins->writes);
 }
 
 uint64_t origins_write_bytes(struct server *server)

@@ -59,8 +59,15 @@ struct origin_gift {
 };
 bool origins_instead(struct exec *x, const struct key *key, struct origin_gift *gift);
 
+/* ---- for conn.c ---- */
+
+/* The connection closes: nobody waits for what it has written any more. */
+void origins_leave(struct server *server, const struct session *session);
+
 /* ---- INFO ---- */
 
+/* Clients that wait until an origin with `write through` has acknowledged. */
+unsigned origins_writers_waiting(struct server *server);
 /* Bytes of writes that origins with `write behind` have not acknowledged. */
 uint64_t origins_write_bytes(struct server *server);
 /* One line per origin, without its line end. False: there is no i-th origin. */

@@ -19,6 +19,7 @@ struct write {
     struct blob *value; /* of a SET */
     instant expires;
     post_address who; /* 0: behind */
+    uint64_t request; /* of that client's, if through */
 };
 
 /* The writes of one key; the first is the one under way. */
@@ -34,6 +35,7 @@ struct line {
 struct result {
     UT_hash_handle hh;
     post_address who;
+    uint64_t request;
     struct write_result result;
 };
 
@@ -43,6 +45,8 @@ struct writes {
     struct line *lines;
     struct line *new, *new_last;
     struct result *results;
+    uint64_t requests;
+    _Atomic unsigned results_len;
     _Atomic uint64_t bytes; /* behind */
 };
 
@@ -62,6 +66,7 @@ struct writes *writes_new(struct origins *os)
 static void remove_result(struct writes *ws, struct result *r)
 {
     HASH_DEL(ws->results, r);
+    atomic_fetch_sub_explicit(&ws->results_len, 1, memory_order_relaxed);
     free(r);
 }
 
@@ -82,6 +87,11 @@ void writes_free(struct writes **writes)
 uint64_t writes_bytes(struct writes *ws)
 {
     return atomic_load_explicit(&ws->bytes, memory_order_relaxed);
+}
+
+unsigned writes_waiting(struct writes *ws)
+{
+    return atomic_load_explicit(&ws->results_len, memory_order_relaxed);
 }
 
 bool writes_some(struct writes *ws)
@@ -261,8 +271,8 @@ static bool note_result(struct write *w, const struct answer *answer)
 {
     struct result *r = find_result(w->writes, w->who);
 
-    if (r == NULL)
-        return false; /* it has gone meanwhile */
+    if (r == NULL || r->request != w->request)
+        return false; /* it has gone meanwhile, or was told before the end and waits for another */
     r->result.left--;
     r->result.existed += answer->kind == ANSWER_DONE && answer->existed;
     if (answer->kind != ANSWER_DONE && !r->result.failed) {
@@ -365,8 +375,12 @@ static bool add_result(struct writes *ws, struct result *r)
 {
     if (HASH_COUNT(ws->results) >= RESULTS_MAX)
         return false;
+    r->request = ++ws->requests;
     HASH_ADD(hh, ws->results, who, sizeof r->who, r);
-    return r->hh.tbl != NULL;
+    if (r->hh.tbl == NULL)
+        return false;
+    atomic_fetch_add_explicit(&ws->results_len, 1, memory_order_relaxed);
+    return true;
 }
 
 /* Under the lock. Appending needs no memory but the line's, so a line that cannot be
@@ -378,8 +392,10 @@ static bool add_all(struct writes *ws, struct write **made, struct line **fresh,
 
     for (size_t i = 0; good && i < n; i++)
         good = (lines[i] = line_of(ws, &fresh[i])) != NULL;
-    for (size_t i = 0; good && i < n; i++)
+    for (size_t i = 0; good && i < n; i++) {
+        made[i]->request = r->request;
         append(ws, lines[i], made[i]);
+    }
     if (!good && lines != NULL) {
         for (size_t i = 0; i < n && lines[i] != NULL; i++) {
             if (lines[i]->first != NULL || fresh[i] != NULL)
@@ -387,8 +403,10 @@ static bool add_all(struct writes *ws, struct write **made, struct line **fresh,
             HASH_DEL(ws->lines, lines[i]); /* which was made for this */
             fresh[i] = lines[i];
         }
-        if (r->hh.tbl != NULL)
+        if (r->hh.tbl != NULL) {
             HASH_DEL(ws->results, r);
+            atomic_fetch_sub_explicit(&ws->results_len, 1, memory_order_relaxed);
+        }
     }
     free(lines);
     return good;
@@ -450,6 +468,8 @@ void writes_forget(struct writes *ws, post_address who)
 {
     struct result *r;
 
+    if (writes_waiting(ws) == 0)
+        return; /* the one of `who` would be seen: his own worker added it */
     pthread_mutex_lock(&ws->lock);
     r = find_result(ws, who);
     if (r != NULL)

@@ -47,7 +47,10 @@ bool writes_through(struct writes *writes, post_address who, const struct key *k
                     struct origin *const *origins, size_t n, const struct wanted_write *wanted);
 /* False: there is none. It stays until it is forgotten. */
 bool writes_result(struct writes *writes, post_address who, struct write_result *out);
+/* By its own worker: it has been told, or has gone. */
 void writes_forget(struct writes *writes, post_address who);
+/* How many clients wait. Any thread. */
+unsigned writes_waiting(struct writes *writes);
 
 /* ---- workers: behind ---- */
 

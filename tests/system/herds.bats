@@ -101,3 +101,25 @@ ask_later()
     [ "$(ledger herd_fetches)" = 0 ]
     cli INFO herd | grep -q '^herd_rule0:.*,fetches=0,.*pattern=page:\*'
 }
+
+@test "rules that change while requests of several keys are answered" {
+    start_node --threads 2 --herd-protect 'k* park 5 lease 5'
+    for run in 1 2; do
+        awk -v run="$run" 'BEGIN {
+            for (i = 0; i < 20000; i++) {
+                printf "MGET"
+                for (j = 0; j < 30; j++)
+                    printf " k%d:%d:%d", run, i, j
+                print ""
+            }
+            print "QUIT"
+        }' | nc 127.0.0.1 "$PORT" >/dev/null 3>&- &
+        STARTED+=("$!")
+        readers="${readers:-} $!"
+    done
+    for i in $(seq 1000); do
+        printf 'CONFIG SET herd-protect ""\nCONFIG SET herd-protect "k* park 5 lease 5"\n'
+    done | cli 3>&- | sort -u | grep -x OK
+    wait $readers
+    [ "$(cli PING)" = PONG ]
+}

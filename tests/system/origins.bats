@@ -86,6 +86,11 @@ queue_bytes()
     cli INFO origins | tr -d '\r' | sed -n 's/^origin_write_queue_bytes://p'
 }
 
+writers_waiting()
+{
+    cli INFO origins | tr -d '\r' | sed -n 's/^origin_writers_waiting://p'
+}
+
 readers()
 {
     python3 "$CORRAL_ROOT/tests/system/origins/readers.py" "$PORT" "$MC_PORT" "$@"
@@ -484,6 +489,40 @@ END
     stop_redis
     cli SET item:1 six | grep '^ORIGIN'
     is 0 info blocked_clients
+}
+
+@test "write through: clients that do not wait for the end" {
+    start_redis
+    start_node --threads 2 --origin "a:* redis://127.0.0.1:$ORIGIN_PORT/1 write through timeout 1000 retries 0;
+        b:* redis://127.0.0.1:$ORIGIN_PORT/2 write through timeout 10000 retries 0"
+    is OK cli SET a:1 one
+    is OK cli SET b:1 one
+    kill -STOP "$ORIGIN_PID"
+
+    # Those that go leave nothing behind.
+    for i in 1 2 3; do
+        timeout 0.2 redis-cli -h 127.0.0.1 -p "$PORT" SET "a:$i" two || true
+    done
+    eventually is 0 writers_waiting
+
+    # One that is told before the end is not told of that write as if it were its next one.
+    mkfifo "$BATS_TEST_TMPDIR/in"
+    nc 127.0.0.1 "$PORT" <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out" 3>&- &
+    STARTED+=("$!")
+    exec 9>"$BATS_TEST_TMPDIR/in"
+    printf 'CLIENT ID\r\nSET a:4 two\r\n' >&9
+    eventually is 1 writers_waiting
+    cli CLIENT UNBLOCK "$(head -1 "$BATS_TEST_TMPDIR/out" | tr -dc 0-9)"
+    eventually grep -q 'ORIGIN .*not known' "$BATS_TEST_TMPDIR/out"
+    printf 'SET b:1 two\r\n' >&9
+    eventually is 1 writers_waiting
+    eventually figure_is failures 4
+    kill -CONT "$ORIGIN_PID"
+    eventually grep -qx '+OK.' "$BATS_TEST_TMPDIR/out"
+    is 0 writers_waiting
+    is two cli GET b:1
+    is two origin -n 2 GET b:1
+    exec 9>&-
 }
 
 @test "write through: many writers of one key, and the cache holds what the origin holds" {

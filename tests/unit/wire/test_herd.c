@@ -407,6 +407,80 @@ static void test_waiters_who_go_leave_nothing(void **state)
     gather();
 }
 
+/* Of two keys it waits for one; the other is there when it is answered, so it was not told "miss". */
+static void test_who_was_told_nothing_is_not_late(void **state)
+{
+    int holder = client(node.port), other = client(node.port);
+
+    (void)state;
+    rule("a:* park 0 lease 15000; b:* park 15000 lease 15000");
+    say(holder, "GET a:1\r\nGET b:1\r\n");
+    expect(holder, "$-1\r\n$-1\r\n");
+    say(other, "MGET a:1 b:1\r\n");
+    await("herd_parked_now", 1);
+    say(holder, "SET a:1 one\r\nSET b:1 two\r\n");
+    expect(holder, "+OK\r\n+OK\r\n");
+    expect(other, "*2\r\n$3\r\none\r\n$3\r\ntwo\r\n");
+    say(other, "SET a:1 new\r\n");
+    expect(other, "+OK\r\n");
+    assert_int_equal(herd("herd_late_fills"), 0);
+    close(holder);
+    close(other);
+    nothing_is_left();
+}
+
+/* Bytes of replies that wait for the client to read them. */
+static int64_t unread(int64_t id)
+{
+    char text[TEXT_MAX], request[64];
+    const char *at;
+
+    snprintf(request, sizeof request, "CLIENT LIST ID %lld\r\n", (long long)id);
+    say(control, request);
+    hear(control, "\n\r\n", text);
+    at = strstr(text, " omem=");
+    assert_non_null(at);
+    return atoll(at + 6);
+}
+
+/* The first in line has more replies to read than may wait, so it is not asked again. */
+static void test_who_does_not_read_holds_up_nobody(void **state)
+{
+    enum { VALUE = 65536, LIMIT = 1 << 20, TURN_MS = 2000 };
+    static char value[VALUE + 64];
+    int holder = client(node.port), first = client(node.port), second = client(node.port);
+    char text[TEXT_MAX];
+    int64_t id, began;
+
+    (void)state;
+    rule("h:* park 15000 lease 15000");
+    ask("CONFIG SET client-output-buffer-limit 1mb\r\n", "+OK\r\n");
+    snprintf(value, sizeof value, "*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$%d\r\n%0*d\r\n", VALUE, VALUE, 0);
+    ask(value, "+OK\r\n");
+    say(holder, "GET h:20\r\n");
+    expect(holder, "$-1\r\n");
+    say(first, "CLIENT ID\r\n");
+    hear(first, "\r\n", text);
+    id = atoll(text + 1);
+    while (unread(id) <= LIMIT / 2 - VALUE) {
+        say(first, "GET big\r\n");
+        nap();
+    }
+    say(first, "GET big\r\nGET big\r\nGET h:20\r\n");
+    await("herd_parked_now", 1);
+    assert_true(unread(id) > LIMIT / 2);
+    say(second, "GET h:20\r\n");
+    await("herd_parked_now", 2);
+    began = now_ms();
+    close(holder);
+    expect(second, "$-1\r\n");
+    assert_true(now_ms() - began < TURN_MS);
+    close(first);
+    close(second);
+    ask("CONFIG SET client-output-buffer-limit 256mb\r\n", "+OK\r\n");
+    nothing_is_left();
+}
+
 static void test_time_to_wait_is_bounded(void **state)
 {
     (void)state;
@@ -729,6 +803,8 @@ int main(void)
         cmocka_unit_test_setup(test_flush_and_delete_let_one_more_fetch, fresh),
         cmocka_unit_test_setup(test_first_come_first_served, fresh),
         cmocka_unit_test_setup(test_waiters_who_go_leave_nothing, fresh),
+        cmocka_unit_test_setup(test_who_was_told_nothing_is_not_late, fresh),
+        cmocka_unit_test_setup(test_who_does_not_read_holds_up_nobody, fresh),
         cmocka_unit_test_setup(test_time_to_wait_is_bounded, fresh),
         cmocka_unit_test_setup(test_limits, fresh),
         cmocka_unit_test_setup(test_stops_parking_where_nobody_fills, fresh),
