@@ -229,7 +229,7 @@ static size_t all_held(const struct conn *c, size_t *blobs)
     size_t reply = c->session.producer != NULL ? c->session.producer->held : 0;
 
     *blobs += request + reply;
-    return c->rest_len + request + replies + reply + transaction;
+    return c->rest_len + request + replies + reply + transaction + c->session.held_bytes;
 }
 
 size_t conn_holds(const struct conn *c)

@@ -104,6 +104,7 @@ struct session {
     struct waiter waiter;               /* for a key that another client fills; herd.h */
     struct held_lease *held;            /* leases it got without asking; herd/protect.c's */
     unsigned held_len;
+    size_t held_bytes;
     uint64_t commands;
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };

@@ -191,6 +191,7 @@ static void forget(struct session *s, struct held_lease **at)
 
     *at = l->next;
     s->held_len--;
+    s->held_bytes -= sizeof *l + l->len;
     free(l);
 }
 
@@ -262,6 +263,7 @@ static void remember(struct exec *x, const struct store_edit *edit, bool own)
         memcpy(l->name, edit->key.data, l->len);
     s->held = l;
     s->held_len++;
+    s->held_bytes += sizeof *l + l->len;
 }
 
 static void give_back(struct exec *x, const struct held_lease *l)
@@ -288,6 +290,7 @@ void protect_leave(struct worker *w, struct session *s)
         free(l);
     }
     s->held_len = 0;
+    s->held_bytes = 0;
     gate_leave(w->server->gate, w->index);
 }
 
