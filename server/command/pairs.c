@@ -88,19 +88,6 @@ static enum store_status put(struct exec *x, const struct key *key, const struct
     return status;
 }
 
-/* Where nothing may be evicted there may be no room for both, though there is for either. */
-static enum store_status put_instead(struct exec *x, const struct key *from, const struct key *to,
-                                     const struct store_value *item)
-{
-    enum store_status status;
-
-    drop(x, from);
-    status = put(x, to, item);
-    if (status != STORE_OK)
-        (void)put(x, from, item); /* into the room it had until now */
-    return status;
-}
-
 enum transfer_status { TRANSFERRED, TRANSFER_ABSENT, TRANSFER_OCCUPIED, TRANSFER_REFUSED };
 
 /* Brings the value to `to`, and lets go of `from` if it is to move. A refusal is answered. */
@@ -117,10 +104,9 @@ static enum transfer_status transfer(struct exec *x, const struct key *from, con
         cargo_drop(&cargo);
         return TRANSFER_OCCUPIED;
     }
+    cargo.item.moves = moves;
     if (load == LOADED)
         status = put(x, to, &cargo.item);
-    if (load == LOADED && moves && status == STORE_NO_SPACE)
-        status = put_instead(x, from, to, &cargo.item);
     cargo_drop(&cargo);
     if (status != STORE_OK) {
         reply_store_refused(x, status);

@@ -286,7 +286,8 @@ static bool will_be_tracked(const struct shard *s, const struct item_plan *plan)
 }
 
 /* Writes the planned item into the log and links it. */
-static enum store_status put_elsewhere(struct store_edit *e, struct item_plan *plan, uint64_t blob_capacity)
+static enum store_status put_elsewhere(struct store_edit *e, struct item_plan *plan, uint64_t blob_capacity,
+                                       bool moves)
 {
     struct shard *s = e->shard;
     struct found f = find_for(e);
@@ -308,10 +309,10 @@ static enum store_status put_elsewhere(struct store_edit *e, struct item_plan *p
             }
         }
         uint64_t weight = plan->size + blob_capacity;
-        if (weight > s->capacity)
+        if (weight > s->capacity && !moves)
             return STORE_NO_SPACE; /* before anybody dies for it */
         changes = s->changes;
-        if (weight > old_weight && !shard_make_room(s, weight - old_weight))
+        if (weight > old_weight && !shard_make_room(s, weight - old_weight) && !moves)
             return STORE_NO_SPACE;
         if (changes == s->changes)
             break;
@@ -325,6 +326,8 @@ static enum store_status put_elsewhere(struct store_edit *e, struct item_plan *p
         queue = 0;
     item_plan(plan, segment_next_base(&s->log, queue, plan->size, s->now));
     item_ref ref = shard_append(s, queue, plan->size);
+    if (ref == 0 && moves)
+        ref = shard_append_beyond(s, queue, plan->size);
     if (ref == 0)
         return STORE_NO_SPACE;
     uint32_t number = segment_of(&s->log, ref);
@@ -364,7 +367,7 @@ static enum store_status put_blob(struct store_edit *e, const struct store_value
     plan->head = (struct slice){(const uint8_t *)&b, sizeof b};
     plan->tail = (struct slice){NULL, 0};
     plan->flags = ITEM_BLOB;
-    status = put_elsewhere(e, plan, b.blob->capacity);
+    status = put_elsewhere(e, plan, b.blob->capacity, v->moves);
     if (status != STORE_OK) {
         blob_unpin(&b.blob);
         return status;
@@ -450,7 +453,7 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
         item_read(f.item, &f.shape);
         touch(s, &f);
     } else {
-        status = put_elsewhere(e, &plan, 0);
+        status = put_elsewhere(e, &plan, 0, v->moves);
     }
     if (status == STORE_NO_SPACE)
         s->stats.refused++;

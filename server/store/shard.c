@@ -318,6 +318,16 @@ item_ref shard_append(struct shard *s, unsigned queue, uint32_t size)
     return ref;
 }
 
+item_ref shard_append_beyond(struct shard *s, unsigned queue, uint32_t size)
+{
+    item_ref ref;
+
+    s->log.limit = s->log.in_use + 1;
+    ref = segment_append(&s->log, queue, size, s->now, 0);
+    shard_refresh_budget(s);
+    return ref;
+}
+
 void shard_fit_segments(struct shard *s)
 {
     shard_refresh_budget(s);

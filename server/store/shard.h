@@ -179,6 +179,8 @@ bool shard_evict_one(struct shard *s);
 bool shard_make_room(struct shard *s, uint64_t weight);
 /* Room in the log at the newest end of `queue`, compacting or evicting as it must. 0: cannot. */
 item_ref shard_append(struct shard *s, unsigned queue, uint32_t size);
+/* The same when that cannot, in a segment over the limit; the next tick works it off. 0: out of memory. */
+item_ref shard_append_beyond(struct shard *s, unsigned queue, uint32_t size);
 /* Gives segments back until no more than the limit are in use, as far as possible. */
 void shard_fit_segments(struct shard *s);
 /* Whether the item's expiry can be said in that segment's terms. */

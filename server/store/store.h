@@ -165,6 +165,7 @@ struct store_value {
     bool wants_cas;         /* with cas 0: give it a new one in any case */
     struct store_herd herd; /* grace only with an expiry, and kept from before with an expiry that is kept */
     bool sets_expiry;       /* `expires` is not kept, even if it is the one there was */
+    bool moves;             /* another key gives up the same bytes next: the limit does not refuse it */
     struct blob *backing;
 };
 

@@ -520,6 +520,49 @@ static void a_refused_overwrite_costs_nobody_anything(void **state)
     rig_free(r);
 }
 
+/* A rename needs room for both for a moment. Where nothing may be evicted and the limit came down meanwhile,
+ * each must still get its place: the alternatives are a refusal that redis does not know, and a lost
+ * value. */
+static void what_moves_finds_room_beyond_the_limit(void **state)
+{
+    static const uint32_t sizes[] = {100, 20000, 100000};
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct rig *r = rig_new(16 * MIB, EVICT_NOTHING, NULL, 1, 7);
+        static uint8_t value[100000];
+        unsigned n = 0, left;
+        instant ignored;
+
+        while (put_sized(r, "k", n, sizes[i], (instant){0}) == STORE_OK)
+            n++;
+        store_set_other_bytes(r->store, 3 * MIB);
+        assert_int_equal(put_sized(r, "m", 0, sizes[i], (instant){0}), STORE_NO_SPACE);
+        for (unsigned k = 0; k < n; k++) {
+            struct key key = named(r, "m", k);
+            struct store_value v = {.head = {value, sizes[i]}, .moves = true};
+            struct store_edit e;
+
+            store_edit_begin(r->store, r->local, &key, r->now, &e);
+            assert_int_equal(store_edit_put(&e, &v), STORE_OK);
+            store_edit_end(&e);
+            key = named(r, "k", k);
+            store_edit_begin(r->store, r->local, &key, r->now, &e);
+            store_edit_drop(&e);
+            store_edit_end(&e);
+        }
+        store_check(r->store);
+        while (store_tick(r->store, 0, r->now, 1000))
+            ;
+        store_check(r->store);
+        left = 0;
+        for (unsigned k = 0; k < n; k++)
+            left += use(r, "m", k, 1, &ignored);
+        assert_int_equal(left, n);
+        assert_int_equal(put_sized(r, "k", 0, sizes[i], (instant){0}), STORE_NO_SPACE);
+        rig_free(r);
+    }
+}
+
 /* Giving a blob a cas when the limit was lowered meanwhile may evict that very blob. */
 static void an_item_may_go_inside_its_own_rewrite(void **state)
 {
@@ -675,6 +718,7 @@ int main(void)
         cmocka_unit_test(a_switch_leaves_no_empty_sealed_segment),
         cmocka_unit_test(promotion_keeps_a_far_expiry),
         cmocka_unit_test(a_refused_overwrite_costs_nobody_anything),
+        cmocka_unit_test(what_moves_finds_room_beyond_the_limit),
         cmocka_unit_test(an_item_may_go_inside_its_own_rewrite),
         cmocka_unit_test(scan_misses_nothing_while_shrinking),
         cmocka_unit_test(mass_expiry_returns_memory),
