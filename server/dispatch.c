@@ -19,6 +19,7 @@
 #include "server/memory.h"
 #include "server/monitor.h"
 #include "server/origin/origins.h"
+#include "server/park.h"
 #include "server/pause.h"
 #include "server/push.h"
 #include "server/server.h"
@@ -495,9 +496,25 @@ static void run_observed(struct exec *x, const struct command *command, struct r
         monitor_feed(x, command, rq);
 }
 
+/* Most reads find what they look for, and need no origin. So they run first, and
+ * only one that misses a key of an origin goes the long way. False: it did. */
+static bool run_hopefully(struct exec *x, const struct command *command, struct request *rq)
+{
+    x->hopeful = true;
+    call(x, command, rq);
+    x->hopeful = false;
+    if (x->session->parked != PARK_ASKING)
+        return true;
+    x->session->parked = PARK_NOT;
+    return false;
+}
+
 /* The session or the server is in a mode where a request is more than its handler. */
 static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
 {
+    if (modes == SERVER_ORIGINS && origins_may_hope(command) && exec_outcome(x) == PARK_FRESH &&
+        run_hopefully(x, command, rq))
+        return;
     if (!is_allowed(x, command, modes))
         return;
     if ((modes & SERVER_PAUSED) && pause_holds(x, command)) {
@@ -661,6 +678,18 @@ static void run_memcache(struct exec *x, struct entry *e)
         run_memcache_text(x, e);
 }
 
+/* As run_hopefully(). */
+static bool run_memcache_hopefully(struct exec *x, struct entry *e)
+{
+    x->hopeful = true;
+    run_memcache(x, e);
+    x->hopeful = false;
+    if (x->session->parked != PARK_ASKING)
+        return true;
+    x->session->parked = PARK_NOT;
+    return false;
+}
+
 static void run_memcache_specially(struct exec *x, struct entry *e, unsigned modes)
 {
     bool stranger = !x->session->authenticated && memcache_auth_needed(x->server);
@@ -671,6 +700,9 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         run_memcache(x, e);
         return;
     }
+    if (modes == SERVER_ORIGINS && origins_may_hope_memcache(x, &e->request) &&
+        exec_outcome(x) == PARK_FRESH && run_memcache_hopefully(x, e))
+        return;
     if (x->session->binary)
         line = binary_in_words(&e->request, words);
     if ((modes & SERVER_PAUSED) && pause_holds_memcache(x, &line)) {

@@ -49,7 +49,12 @@ enum session_shown {
 #define SESSION_SHOWN_LETTERS "OPxbtRBdUe"
 
 /* Why its next request is not executed yet, and what ended that; see park.h. */
-enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING };
+enum park_kind {
+    PARK_NOT,
+    PARK_PAUSED,
+    PARK_WAITING,
+    PARK_ASKING, /* nobody outside of dispatch.c sees it: run again at once, see exec->hopeful */
+};
 enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 
 struct push;

@@ -320,6 +320,14 @@ struct memcache_touched memcache_touch(struct exec *x, const struct key *key, in
 
 /* ---- reading ---- */
 
+void memcache_note_expired(struct exec *x)
+{
+    if (x->session->parked != PARK_NOT)
+        return;
+    counter_add(x->counters, mc_get_expired, 1);
+    counter_add(x->counters, expired_on_read, 1);
+}
+
 bool memcache_give_cas(struct exec *x, const struct key *key)
 {
     struct store_edit edit;
