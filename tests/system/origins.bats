@@ -153,6 +153,20 @@ ms_since()
     is value cli GET item:none
 }
 
+@test "a rule of herd-protect does not keep readers from asking the origin" {
+    start_redis
+    start_node --herd-protect '* park 15000 early on' \
+        --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT" negative-ttl 0
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'GET item:none\r\nGET mine\r\n' >&8
+    both_asked() { cli INFO herd | tr -d '\r' | grep -qx herd_fetches:2; }
+    eventually both_asked
+    is "" cli GET item:none
+    is END memcache 'get item:none'
+    is 3 origin_gets
+    exec 8>&-
+}
+
 @test "200 readers of a key whose origin fails" {
     start_node --threads 2 --origin 'item:*' "redis://127.0.0.1:$(free_port)" retries 1
     run readers 200 item:hot
