@@ -100,7 +100,9 @@ void origins_leave(struct server *server, const struct session *session);
 unsigned origins_writers_waiting(struct server *server);
 /* Bytes of writes that origins with `write behind` have not acknowledged. */
 uint64_t origins_write_bytes(struct server *server);
-/* One line per origin, without its line end. False: there is no i-th origin. */
-bool origins_line(struct server *server, unsigned i, char *line, size_t cap);
+/* What there is to tell of the i-th origin, one figure after the other: glob, url,
+ * breaker, then numbers. False: there is no i-th. */
+typedef void origin_figure_visit(void *arg, const char *name, const char *value);
+bool origins_figures(struct server *server, unsigned i, origin_figure_visit *visit, void *arg);
 
 #endif
