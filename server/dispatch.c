@@ -13,7 +13,7 @@
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
-#include "server/herd/herd.h"
+#include "server/herd/protect.h"
 #include "server/memcache_auth.h"
 #include "server/log.h"
 #include "server/memory.h"
@@ -47,6 +47,7 @@ struct entry {
     const char *error;
     bool silent, too_large; /* PARSE_REFUSED */
     size_t refused;         /* the same, RESP: the length that was too much */
+    struct slice begun;     /* ... and what had come of the request */
 };
 
 struct batch {
@@ -201,6 +202,7 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
         case PARSE_REFUSED:
             if (in->session->dialect == DIALECT_RESP) {
                 e->refused = in->parser->resp.refused;
+                e->begun = (struct slice){in->data + b->end - consumed, consumed};
                 break;
             }
             if (in->session->binary)
@@ -547,15 +549,34 @@ void dispatch_execute(struct exec *x, const struct command *command, struct requ
         call(x, command, rq);
 }
 
+/* A value that is too long was to fill a key, perhaps: then somebody may be waiting for it. */
+static void give_up_fill(struct exec *x, struct slice begun)
+{
+    struct slice words[3];
+    uint32_t n = resp_words_before(begun.data, begun.len, words, 3);
+    const struct command *command = n >= 2 ? command_find(words[0]) : NULL;
+    struct key key;
+
+    if (command == NULL || !(command->flags & CMD_WRITE) || command->first_key != 1 ||
+        words[1].len > STORE_KEY_MAX || (x->session->modes & SESSION_MULTI) || !may_run(x, command))
+        return;
+    key = store_key_in(x->store, x->db, words[1]);
+    if (command->handler == cmd_setlease && n == 3)
+        lease_give_up(x, &key, words[2]);
+    else if (x->session->held != NULL)
+        protect_give_up(x, &key);
+}
+
 /* Not even looked at further. Between MULTI and EXEC that is the end of the transaction. */
 static void refuse(struct exec *x, const struct entry *e)
 {
     const struct request *rq = &e->request;
     const struct command *command = e->command;
 
-    if (command == NULL && e->status == PARSE_REFUSED)
+    if (command == NULL && e->status == PARSE_REFUSED) {
         refuse_long(x, e->refused);
-    else if (command == NULL && is_http(rq))
+        give_up_fill(x, e->begun);
+    } else if (command == NULL && is_http(rq))
         hang_up_on_http(x);
     else if (command == NULL)
         refuse_unknown(x, rq);

@@ -108,6 +108,7 @@ struct session {
     _Atomic bool waiting;               /* parked by its handler, so CLIENT UNBLOCK may end it */
     struct waiter waiter;               /* for a key that another client fills; herd.h */
     struct held_lease *held;            /* leases it got without asking; herd/protect.c's */
+    uint64_t held_last;                 /* of its own leases, the token of the one it filled last */
     unsigned held_len;
     size_t held_bytes;
     uint64_t commands;

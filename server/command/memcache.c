@@ -152,6 +152,9 @@ static void drop_outdated(struct exec *x, const struct request *rq)
         drop(x, rq->argv[1], 0);
     else if (slice_is(rq->argv[0], "ms") && meta_decode(rq, META_SET, key_room, &meta) == NULL)
         drop(x, meta.key, win_of(x, &meta));
+    else if (slice_is(rq->argv[0], "cas") && memcache_is_fenced(x) &&
+             memcache_store_decode(rq, true, &line) == NULL && (line.cas & LEASE_MARK) != 0)
+        give_back(x, rq->argv[1], line.cas & ~LEASE_MARK);
     else if (slice_is(rq->argv[0], "lease-set") && memcache_lease_decode(rq, &line) == NULL)
         give_back(x, rq->argv[1], line.token);
 }

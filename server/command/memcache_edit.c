@@ -173,7 +173,9 @@ static enum memcache_outcome fill_win(struct exec *x, struct store_edit *edit, c
         counter_add(x->counters, mc_cas_misses, !there);
         herd_note_late(x, name);
         return there ? PUT_EXISTS : PUT_NOT_FOUND;
-    case FILL_REFUSED: return outcome_of(why);
+    case FILL_REFUSED:
+        lease_give_back(edit, put->cas & ~LEASE_MARK); /* nobody shall wait for it any longer */
+        return outcome_of(why);
     }
     CHECK_UNREACHABLE();
 }

@@ -194,7 +194,7 @@ static bool is_alive(struct exec *x, const struct held_lease *l)
     do
         status = store_look(x->store, x->local, &key, x->now, false, &peek);
     while (status == PEEK_HIT && !store_peek_ok(&peek));
-    return status != PEEK_MISS ? peek.herded && peek.herd.token == l->token : peek.herded;
+    return peek.herded && peek.herd.token == l->token;
 }
 
 static void forget(struct session *s, struct held_lease **at)
@@ -562,8 +562,35 @@ bool protect_is_late_slowly(struct exec *x, struct store_edit *edit, struct slic
         if (edit->found && !lease_is_out(edit))
             store_edit_drop(edit);
     }
+    if ((*at)->own)
+        x->session->held_last = (*at)->token;
     forget(x->session, at);
     return late;
+}
+
+/* A client that writes the key itself, as with INCR, knows what it does: what it
+ * sets next is no fill. (SET has asked protect_is_late() before.) */
+static void forget_own(const struct store_edit *edit)
+{
+    struct worker *me = post_me();
+    struct held_lease **at;
+
+    if (me == NULL || me->serving == NULL || me->exec.session->held == NULL)
+        return;
+    at = find_held(me->exec.session, &edit->key);
+    if (*at != NULL)
+        forget(me->exec.session, at);
+}
+
+void protect_give_up(struct exec *x, const struct key *key)
+{
+    struct held_lease **at = find_held(x->session, key);
+
+    if (*at == NULL)
+        return;
+    if ((*at)->own)
+        give_back(x, *at);
+    forget(x->session, at);
 }
 
 /* Under the shard's lock. Who fills with a token says how long it took, and notes it himself. */
@@ -573,6 +600,7 @@ static void shape(void *arg, const struct store_edit *before, struct store_value
     bool fills = value->herd.fill_ms == 0 && lease_is_out(before);
     const struct herd_rule *rule;
 
+    forget_own(before);
     if (rules == NULL || (!fills && !rules->shapes))
         return;
     if ((rule = rules_find(rules, herd_name(before))) == NULL)

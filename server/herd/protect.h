@@ -64,6 +64,16 @@ static inline bool protect_is_late(struct exec *x, struct store_edit *edit, stru
     return __builtin_expect(x->session->held != NULL, 0) && protect_is_late_slowly(x, edit, value);
 }
 
+/* What a client would have stored was refused: the lease that it may hold goes
+ * back, so that nobody waits for it any longer. In the edit, after protect_is_late()... */
+static inline void protect_refused(struct exec *x, struct store_edit *edit)
+{
+    if (x->session->held_last != 0)
+        lease_give_back(edit, x->session->held_last);
+}
+/* ... or when it did not come that far; outside of edits. */
+void protect_give_up(struct exec *x, const struct key *key);
+
 /* The connection closes: its leases go back. Outside of a batch. */
 struct worker;
 void protect_leave(struct worker *worker, struct session *session);

@@ -119,6 +119,17 @@ ms_since()
     figure_is hits 2
 }
 
+@test "the herd ledger says how the origins are" {
+    start_node --origin 'item:*' "redis://127.0.0.1:$(free_port)" retries 0 --origin-breaker-failures 1
+    cli INFO herd | tr -d '\r' | grep -xF 'herd_origin0:glob=item:*,breaker=closed'
+    cli GET item:1 | grep '^ORIGIN'
+    cli INFO herd | tr -d '\r' | grep -xF 'herd_origin0:glob=item:*,breaker=open'
+    memcache 'stats herd' >"$BATS_TEST_TMPDIR/stats"
+    grep -qxF 'STAT origin:0:glob item:*' "$BATS_TEST_TMPDIR/stats"
+    grep -qx 'STAT origin:0:breaker open' "$BATS_TEST_TMPDIR/stats"
+    grep -qx 'STAT origin:0:fetches 1' "$BATS_TEST_TMPDIR/stats"
+}
+
 @test "200 readers of both dialects at once cause one fetch" {
     start_redis
     start_node --threads 2 --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT" timeout 5000
@@ -575,6 +586,22 @@ END
     eventually is two origin GET item:2
     eventually is 0 queue_bytes
     is 0 figure writes_lost
+}
+
+@test "write behind: what is written after the rule was changed goes to the new origin" {
+    start_redis
+    start_node --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT" write behind timeout 300
+    old=$ORIGIN_PID
+    kill -STOP "$old"
+    is OK cli SET item:1 v1
+    is OK cli SET item:1 v2
+    ORIGIN_PORT=
+    start_redis
+    is OK cli CONFIG SET origin "item:* redis://127.0.0.1:$ORIGIN_PORT write behind"
+    is OK cli SET item:1 v3
+    kill -CONT "$old"
+    eventually is v3 origin GET item:1
+    eventually is 0 queue_bytes
 }
 
 @test "write behind: a full queue refuses, and says so" {
