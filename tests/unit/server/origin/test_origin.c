@@ -1,6 +1,5 @@
 /* test_origin.c - what becomes of jobs, on a clock that the test turns and with an
- * origin that answers when and what the test says. clock.c is not linked: its
- * functions are here. */
+ * origin that answers when and what the test says. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,88 +10,7 @@
 #include "server/log.h"
 #include "server/origin/backoff.h"
 #include "server/origin/origin.h"
-
-/* ---- the clock ---- */
-
-static int64_t now_ms;
-
-instant clock_now(void)
-{
-    return (instant){now_ms};
-}
-
-int64_t clock_now_us(void)
-{
-    return now_ms * 1000;
-}
-
-int64_t clock_ticks_ms(void)
-{
-    return now_ms;
-}
-
-int64_t clock_ticks_ns(void)
-{
-    return now_ms * 1000000;
-}
-
-/* Nobody sets it. */
-int64_t clock_watch_step(struct clock_watch *watch, instant wall, int64_t ticks_ms)
-{
-    (void)watch, (void)wall, (void)ticks_ms;
-    return 0;
-}
-
-int64_t clock_moved(int64_t noted_ms, int64_t step_ms, int64_t at_ms)
-{
-    (void)step_ms, (void)at_ms;
-    return noted_ms;
-}
-
-/* ---- the origin ---- */
-
-enum { CALLS_MAX = 64 };
-
-struct fake {
-    struct backend backend; /* first */
-    struct call *calls[CALLS_MAX];
-    unsigned len; /* under way */
-    unsigned started, cancelled;
-};
-
-static void take_off(struct fake *f, const struct call *call)
-{
-    unsigned i = 0;
-
-    while (f->calls[i] != call)
-        assert_true(++i < f->len);
-    f->calls[i] = f->calls[--f->len];
-}
-
-static void fake_start(struct backend *backend, struct call *call)
-{
-    struct fake *f = (struct fake *)backend;
-
-    assert_true(f->len < CALLS_MAX);
-    call->handle = f;
-    f->calls[f->len++] = call;
-    f->started++;
-}
-
-static void fake_cancel(struct backend *backend, struct call *call)
-{
-    struct fake *f = (struct fake *)backend;
-
-    take_off(f, call);
-    f->cancelled++;
-}
-
-static void fake_free(struct backend *backend)
-{
-    free(backend);
-}
-
-static const struct backend_type fake_type = {fake_start, fake_cancel, fake_free};
+#include "tests/unit/server/origin/fake.h"
 
 /* ---- jobs ---- */
 
@@ -139,10 +57,8 @@ static void rig_open(struct rig *r)
     r->options.origin_queue_limit = 100;
     assert_non_null(rules);
     r->origin = origin_new(&rules, &r->options, NULL, &r->timers);
-    r->fake = calloc(1, sizeof *r->fake);
-    assert_true(r->origin != NULL && r->fake != NULL);
-    r->fake->backend.type = &fake_type;
-    r->origin->backend = &r->fake->backend;
+    assert_non_null(r->origin);
+    r->fake = fake_new(r->origin);
 }
 
 /* Nothing is left behind. */
