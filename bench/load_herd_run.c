@@ -609,8 +609,7 @@ static bool set_up(struct run *run)
         run->parties[i].link.fd = -1;
     if (run->truth == NULL || run->names == NULL || run->picks == NULL || run->parties == NULL ||
         run->queue.heap == NULL || run->out.data == NULL || run->value == NULL || run->f->all_waits == NULL ||
-        run->f->met_waits == NULL ||
-        run->f->lags == NULL || run->f->turns == NULL)
+        run->f->met_waits == NULL || run->f->lags == NULL || run->f->turns == NULL)
         return fail(run, "not enough memory");
     /* Edge-triggered: setting the timer anew is all the reading it needs. */
     if (run->epoll_fd < 0 || run->timer_fd < 0 ||

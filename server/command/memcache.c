@@ -345,7 +345,8 @@ static void count_gets(struct exec *x, uint32_t keys, uint32_t hits)
     counter_add(x->counters, keyspace_misses, keys - hits);
 }
 
-/* All keys of a chunk wait for memory together. Returns how many were found; which, unless `found` is NULL. */
+/* All keys of a chunk wait for memory together. Returns how many were found; which, unless `found` is NULL.
+ */
 static uint32_t answer_chunk(struct exec *x, const struct request *rq, uint32_t from, uint32_t count,
                              bool with_cas, struct found_keys *found)
 {

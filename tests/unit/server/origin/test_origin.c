@@ -40,7 +40,15 @@ static void on_ended(struct job *job, const struct answer *answer)
 }
 
 /* As the rule below has it, and the options. */
-enum { TIMEOUT_MS = 100, RETRIES = 2, IN_FLIGHT = 2, BASE_MS = 10, MOST_MS = 80, FAILURES = 4, OPEN_MS = 1000 };
+enum {
+    TIMEOUT_MS = 100,
+    RETRIES = 2,
+    IN_FLIGHT = 2,
+    BASE_MS = 10,
+    MOST_MS = 80,
+    FAILURES = 4,
+    OPEN_MS = 1000
+};
 
 static void rig_open(struct rig *r)
 {
@@ -75,7 +83,8 @@ static void rig_close(struct rig *r)
 
 static void ask(struct rig *r, struct asked *a, bool patient)
 {
-    *a = (struct asked){.job.origin = r->origin, .job.ended = on_ended, .job.patient = patient, .began_ms = now_ms};
+    *a = (struct asked){
+        .job.origin = r->origin, .job.ended = on_ended, .job.patient = patient, .began_ms = now_ms};
     if (!patient)
         assert_int_equal(origin_reserve(r->origin), PLACE_KEPT);
     origin_begin(&a->job);
@@ -84,7 +93,8 @@ static void ask(struct rig *r, struct asked *a, bool patient)
 
 static void answer(struct rig *r, struct asked *a, enum answer_kind kind)
 {
-    struct answer given = {.kind = kind, .why = kind == ANSWER_FAILED || kind == ANSWER_REFUSED ? "no" : NULL};
+    struct answer given = {.kind = kind,
+                           .why = kind == ANSWER_FAILED || kind == ANSWER_REFUSED ? "no" : NULL};
 
     take_off(r->fake, &a->job.call);
     call_end(&a->job.call, &given);

@@ -219,7 +219,8 @@ static void what_must_not_be_kept_is_told_to_those_who_waited(void **state)
 {
     (void)state;
     for (int no_store = 0; no_store < 2; no_store++) {
-        settle(fetch_begun(), (struct answer){VALUE("v"), .no_store = no_store != 0, .has_max_age = !no_store});
+        settle(fetch_begun(),
+               (struct answer){VALUE("v"), .no_store = no_store != 0, .has_max_age = !no_store});
         assert_int_equal(state_now(), LEASE_ABSENT);
         assert_string_equal(told(), "value: v");
     }
