@@ -46,7 +46,7 @@ static bool decode(struct exec *x, const struct request *rq, enum meta_verb verb
 {
     const char *error = meta_decode(rq, verb, key_room, meta);
 
-    counter_add(x->counters, mc_cmd_meta, 1);
+    counter_add(x->counters, mc_cmd_meta, error != NULL || verb != META_GET); /* an mg may be parked yet */
     if (error == NULL)
         return true;
     counter_add(x->counters, protocol_errors, 1);
@@ -502,6 +502,7 @@ static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
 {
     bool touched = hit && meta->has_exptime;
 
+    counter_add(x->counters, mc_cmd_meta, 1);
     counter_add(x->counters, keyspace_hits, hit);
     counter_add(x->counters, keyspace_misses, !hit);
     if (touched) {

@@ -16,7 +16,13 @@ static inline enum protect_verdict reads_missed(struct exec *x, const struct key
 {
     if (x->hopeful && origins_ask(x, key))
         return PROTECT_PARKED;
-    return protect_on(x) ? protect_missed(x, key, edit) : PROTECT_MISS;
+    if (!protect_on(x))
+        return PROTECT_MISS;
+    if (x->hopeful && x->several != NULL) {
+        x->session->parked = PARK_ASKING; /* before it waits by a rule, its other keys' origins are asked */
+        return PROTECT_PARKED;
+    }
+    return protect_missed(x, key, edit);
 }
 
 /* A plain read found one, with peek->herded. True: the reader is to be told "miss", see protect_refresh(). */

@@ -111,6 +111,8 @@ ms_since()
     is one cli GET item:1
     is "$(printf 'VALUE item:2 0 3\ntwo\nEND')" memcache 'get item:2'
     is "$(printf 'VA 3\none\nEN\nEND')" memcache 'mg item:1 v' 'mg item:9 v' 'get item:9'
+    memcache stats | grep -qx 'STAT cmd_meta 2'
+    memcache stats | grep -qx 'STAT cmd_get 4'
     is "$(printf 'one\ntwo\n\n')" cli MGET item:1 item:2 item:3 other
     is 3 cli STRLEN item:2
     [ "$(cli PTTL item:1)" -le 30000 ]
@@ -175,6 +177,20 @@ ms_since()
     is "" cli GET item:none
     is END memcache 'get item:none'
     is 3 origin_gets
+    exec 8>&-
+}
+
+@test "a request of several keys that waits by a rule still asks the origin of the others" {
+    start_redis
+    origin SET item:1 one
+    start_node --herd-protect 'mine:* park 100 lease 60000' --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT"
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'GET mine:1\r\n' >&8
+    held() { cli INFO herd | tr -d '\r' | grep -qx herd_fetches:1; }
+    eventually held
+    is "$(printf 'VALUE item:1 0 3\none\nEND')" memcache 'get mine:1 item:1'
+    cli DEL item:1
+    is "$(printf '\none')" cli MGET mine:1 item:1
     exec 8>&-
 }
 
