@@ -534,7 +534,7 @@ END
 
 @test "write through: clients that do not wait for the end" {
     start_redis
-    start_node --threads 2 --origin "a:* redis://127.0.0.1:$ORIGIN_PORT/1 write through timeout 1000 retries 0;
+    start_node --threads 2 --origin "a:* redis://127.0.0.1:$ORIGIN_PORT/1 write through timeout 4000 retries 0;
         b:* redis://127.0.0.1:$ORIGIN_PORT/2 write through timeout 10000 retries 0"
     is OK cli SET a:1 one
     is OK cli SET b:1 one
