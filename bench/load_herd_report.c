@@ -70,6 +70,7 @@ static void print_json(const struct herd_options *o, const struct herd_finding *
     print_json_waits("", f->all_waits);
     print_json_waits("met_", f->met_waits);
     print_json_waits("lag_", f->lags);
+    print_json_waits("turn_", f->turns);
     printf("}\n");
 }
 
@@ -112,6 +113,8 @@ static void print_text(const struct herd_options *o, const struct herd_finding *
     print_waits("  if missing", f->met_waits);
     printf("  of it our own    p99 %.2f max %.2f at the end of a fetch\n", ms_at(f->lags, 0.99),
            (double)histogram_max(f->lags) / 1e6);
+    printf("  beside it        p99 %.2f max %.2f from an answer's arrival until it was looked at\n",
+           ms_at(f->turns, 0.99), (double)histogram_max(f->turns) / 1e6);
     printf("  errors           %" PRIu64 "%s%s, %" PRIu64 " wrong values, %" PRIu64 " reads unfinished\n",
            f->errors, f->complaint[0] != '\0' ? ", first: " : "", f->complaint, f->wrong, f->unfinished);
 }

@@ -80,6 +80,7 @@ struct run {
     int epoll_fd;
     int timer_fd;
     int64_t now_ns;
+    int64_t arrived_ns; /* what this turn takes had come by then */
     int64_t start_ns;
     int64_t end_ns; /* of the time in which reads start */
     char *why;
@@ -127,10 +128,11 @@ static void wake_at(struct run *run, struct party *p, enum doing doing, int64_t 
     herd_queue_set(&run->queue, &p->alarm, due_ns);
 }
 
+/* Its connection stays until the end: a thousand that close theirs while others
+ * still wait would have the server do that first, and be timed with it. */
 static void retire(struct run *run, struct party *p)
 {
     herd_queue_cancel(&run->queue, &p->alarm);
-    herd_link_close(&p->link); /* what the server does to it from now on is no event */
     p->doing = RETIRED;
     run->active--;
 }
@@ -225,6 +227,13 @@ static void judge(struct run *run, struct party *p, uint64_t waited_ns)
     f->marked_stale += verdict == HERD_STALE && p->read.marked;
 }
 
+/* A wait ends when the answer has come, not when those that came with it have been looked at. */
+static void judge_arrived(struct run *run, struct party *p)
+{
+    histogram_add(run->f->turns, (uint64_t)(run->now_ns - run->arrived_ns));
+    judge(run, p, (uint64_t)(run->arrived_ns - p->started_ns));
+}
+
 static void begin_fetch(struct run *run, struct party *p)
 {
     const struct herd_options *o = run->o;
@@ -266,7 +275,7 @@ static bool take_step(struct run *run, struct party *p, enum herd_step step)
         herd_fill_taken(run->truth, &p->fetch, run->now_ns);
     }
     if (p->read.hit && !p->judged)
-        judge(run, p, (uint64_t)(run->now_ns - p->started_ns));
+        judge_arrived(run, p);
     switch (step) {
     case HERD_SEND: run->f->requests++; return send_request(run, p);
     case HERD_FETCH: begin_fetch(run, p); return true;
@@ -407,8 +416,12 @@ static bool serve_event(struct run *run, const struct epoll_event *event)
 {
     struct party *p = event->data.ptr;
 
-    if (p == NULL || p->doing == RETIRED || p->link.fd < 0)
+    if (p == NULL || p->link.fd < 0)
         return true;
+    if (p->doing == RETIRED) { /* the server has closed it, or speaks unasked */
+        herd_link_close(&p->link);
+        return true;
+    }
     run->now_ns = clock_ticks_ns();
     if ((event->events & EPOLLOUT) != 0) {
         enum herd_link_status flushed = herd_link_flush(&p->link);
@@ -496,6 +509,7 @@ static bool loop(struct run *run)
         if (!serve_alarms(run))
             return false;
         count = epoll_wait(run->epoll_fd, events, EVENTS_PER_TURN, WAIT_MS);
+        run->arrived_ns = clock_ticks_ns();
         if (count < 0 && errno != EINTR)
             return fail(run, strerror(errno));
         for (int i = 0; i < count; i++)
@@ -590,11 +604,12 @@ static bool set_up(struct run *run)
     run->f->all_waits = histogram_new();
     run->f->met_waits = histogram_new();
     run->f->lags = histogram_new();
+    run->f->turns = histogram_new();
     for (uint32_t i = 0; run->parties != NULL && i < run->party_count; i++)
         run->parties[i].link.fd = -1;
     if (run->truth == NULL || run->names == NULL || run->picks == NULL || run->parties == NULL ||
         run->queue.heap == NULL || run->out.data == NULL || run->value == NULL || run->f->all_waits == NULL ||
-        run->f->met_waits == NULL || run->f->lags == NULL)
+        run->f->met_waits == NULL || run->f->lags == NULL || run->f->turns == NULL)
         return fail(run, "not enough memory");
     /* Edge-triggered: setting the timer anew is all the reading it needs. */
     if (run->epoll_fd < 0 || run->timer_fd < 0 ||
@@ -642,4 +657,5 @@ void herd_finding_free(struct herd_finding *f)
     histogram_free(&f->all_waits);
     histogram_free(&f->met_waits);
     histogram_free(&f->lags);
+    histogram_free(&f->turns);
 }

@@ -26,7 +26,8 @@ struct herd_finding {
     struct herd_toll toll;
     struct histogram *all_waits; /* from the start of a read to its value, or to the end of the run */
     struct histogram *met_waits; /* of those that met a missing key */
-    struct histogram *lags;      /* how late fetches ended because this program was busy; it owns all three */
+    struct histogram *lags;      /* how late fetches ended because this program was busy */
+    struct histogram *turns;     /* how long answers lay here before they were looked at; it owns all four */
     char complaint[160];         /* the first error's words, or "" */
 };
 

@@ -202,6 +202,33 @@ static enum parse_status refused(struct resp_parser *parser, struct request *req
     return PARSE_REFUSED;
 }
 
+/* Past "$<n>" or "*<n>" and its line end, which a parser has accepted already. */
+static const uint8_t *past_header(const uint8_t *p, const uint8_t *end, size_t *n)
+{
+    const uint8_t *eol = memchr(p, '\n', (size_t)(end - p));
+
+    *n = 0;
+    for (p++; eol != NULL && p < eol && *p >= '0' && *p <= '9'; p++)
+        *n = *n * 10 + (size_t)(*p - '0');
+    return eol != NULL ? eol + 1 : end;
+}
+
+uint32_t resp_words_before(const uint8_t *buf, size_t len, struct slice *words, uint32_t most)
+{
+    const uint8_t *end = buf + len, *p;
+    uint32_t count = 0;
+    size_t n;
+
+    for (p = past_header(buf, end, &n); count < most && p < end; count++) {
+        p = past_header(p, end, &n);
+        if ((size_t)(end - p) < n + 2)
+            break; /* the one that is too long: only its length has come */
+        words[count] = (struct slice){p, n};
+        p += n + 2;
+    }
+    return count;
+}
+
 /* A piece of a refused request: bytes of a word, or the header of the next. */
 static enum parse_status swallow(struct resp_parser *parser, const struct resp_limits *limits,
                                  const uint8_t *buf, size_t len, size_t *consumed)

@@ -68,6 +68,10 @@ struct resp_parser {
 enum parse_status resp_parse(struct resp_parser *parser, const struct resp_limits *limits, uint8_t *buf,
                              size_t len, struct request *request, size_t *consumed);
 
+/* After PARSE_REFUSED: the words in front of the one that is too long, at most
+ * `most`. `buf` is where the call began, `len` what it consumed. Returns how many. */
+uint32_t resp_words_before(const uint8_t *buf, size_t len, struct slice *words, uint32_t most);
+
 /* Replies. Each writes at p, where the caller guarantees the room given by the
  * macro of the same name, and returns the first free byte. `proto` is 2 or 3. */
 

@@ -13,12 +13,13 @@
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
-#include "server/herd/herd.h"
+#include "server/herd/protect.h"
 #include "server/memcache_auth.h"
 #include "server/log.h"
 #include "server/memory.h"
 #include "server/monitor.h"
 #include "server/origin/origins.h"
+#include "server/park.h"
 #include "server/pause.h"
 #include "server/push.h"
 #include "server/server.h"
@@ -46,6 +47,7 @@ struct entry {
     const char *error;
     bool silent, too_large; /* PARSE_REFUSED */
     size_t refused;         /* the same, RESP: the length that was too much */
+    struct slice begun;     /* ... and what had come of the request */
 };
 
 struct batch {
@@ -200,6 +202,7 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
         case PARSE_REFUSED:
             if (in->session->dialect == DIALECT_RESP) {
                 e->refused = in->parser->resp.refused;
+                e->begun = (struct slice){in->data + b->end - consumed, consumed};
                 break;
             }
             if (in->session->binary)
@@ -495,9 +498,25 @@ static void run_observed(struct exec *x, const struct command *command, struct r
         monitor_feed(x, command, rq);
 }
 
+/* Most reads find what they look for, and need no origin. So they run first, and
+ * only one that misses a key of an origin goes the long way. False: it did. */
+static bool run_hopefully(struct exec *x, const struct command *command, struct request *rq)
+{
+    x->hopeful = true;
+    call(x, command, rq);
+    x->hopeful = false;
+    if (x->session->parked != PARK_ASKING)
+        return true;
+    x->session->parked = PARK_NOT;
+    return false;
+}
+
 /* The session or the server is in a mode where a request is more than its handler. */
 static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
 {
+    if (modes == SERVER_ORIGINS && origins_may_hope(command) && exec_outcome(x) == PARK_FRESH &&
+        run_hopefully(x, command, rq))
+        return;
     if (!is_allowed(x, command, modes))
         return;
     if ((modes & SERVER_PAUSED) && pause_holds(x, command)) {
@@ -530,15 +549,34 @@ void dispatch_execute(struct exec *x, const struct command *command, struct requ
         call(x, command, rq);
 }
 
+/* A value that is too long was to fill a key, perhaps: then somebody may be waiting for it. */
+static void give_up_fill(struct exec *x, struct slice begun)
+{
+    struct slice words[3];
+    uint32_t n = resp_words_before(begun.data, begun.len, words, 3);
+    const struct command *command = n >= 2 ? command_find(words[0]) : NULL;
+    struct key key;
+
+    if (command == NULL || !(command->flags & CMD_WRITE) || command->first_key != 1 ||
+        words[1].len > STORE_KEY_MAX || (x->session->modes & SESSION_MULTI) || !may_run(x, command))
+        return;
+    key = store_key_in(x->store, x->db, words[1]);
+    if (command->handler == cmd_setlease && n == 3)
+        lease_give_up(x, &key, words[2]);
+    else if (x->session->held != NULL)
+        protect_give_up(x, &key);
+}
+
 /* Not even looked at further. Between MULTI and EXEC that is the end of the transaction. */
 static void refuse(struct exec *x, const struct entry *e)
 {
     const struct request *rq = &e->request;
     const struct command *command = e->command;
 
-    if (command == NULL && e->status == PARSE_REFUSED)
+    if (command == NULL && e->status == PARSE_REFUSED) {
         refuse_long(x, e->refused);
-    else if (command == NULL && is_http(rq))
+        give_up_fill(x, e->begun);
+    } else if (command == NULL && is_http(rq))
         hang_up_on_http(x);
     else if (command == NULL)
         refuse_unknown(x, rq);
@@ -661,6 +699,18 @@ static void run_memcache(struct exec *x, struct entry *e)
         run_memcache_text(x, e);
 }
 
+/* As run_hopefully(). */
+static bool run_memcache_hopefully(struct exec *x, struct entry *e)
+{
+    x->hopeful = true;
+    run_memcache(x, e);
+    x->hopeful = false;
+    if (x->session->parked != PARK_ASKING)
+        return true;
+    x->session->parked = PARK_NOT;
+    return false;
+}
+
 static void run_memcache_specially(struct exec *x, struct entry *e, unsigned modes)
 {
     bool stranger = !x->session->authenticated && memcache_auth_needed(x->server);
@@ -671,6 +721,9 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         run_memcache(x, e);
         return;
     }
+    if (modes == SERVER_ORIGINS && origins_may_hope_memcache(x, &e->request) &&
+        exec_outcome(x) == PARK_FRESH && run_memcache_hopefully(x, e))
+        return;
     if (x->session->binary)
         line = binary_in_words(&e->request, words);
     if ((modes & SERVER_PAUSED) && pause_holds_memcache(x, &line)) {

@@ -32,6 +32,7 @@ struct exec {
     bool checking;        /* the words of a subcommand are only looked at: see transaction.h */
     bool alone;           /* no other worker executes anything meanwhile: see gate.h */
     bool instead;         /* missing keys may be answered by origins_instead(): see origin/origins.h */
+    bool hopeful;         /* a read that parks (PARK_ASKING) if it misses a key of an origin */
     bool no_touch;        /* reads leave no trace for the policy: CLIENT NO-TOUCH */
     unsigned errors;      /* answered to the request at hand */
     struct key first_key; /* already hashed and prefetched when the command has a key */

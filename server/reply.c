@@ -1,6 +1,6 @@
 /* reply.c - the words a handler answers in, written as its session's protocol wants them. */
 #include "server/exec.h"
-#include "server/herd/protect.h"
+#include "server/herd/reads.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -178,7 +178,7 @@ static enum absent reply_absent(struct exec *x, const struct key *key)
 
     if (__builtin_expect(x->instead, 0) && reply_instead(x, key))
         return ABSENT_ANSWERED;
-    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    switch (reads_missed(x, key, &edit)) {
     case PROTECT_MISS: reply_missed(x); return ABSENT_MISSED;
     case PROTECT_PARKED: return ABSENT_MISSED;
     case PROTECT_RETRY: return ABSENT_RETRY;
@@ -196,8 +196,10 @@ bool reply_value_of(struct exec *x, const struct key *key)
     size_t mark = out_mark(x->out);
     struct store_peek peek;
     enum absent absent;
+    bool expired;
 
     for (;; out_rollback(x->out, mark)) {
+        expired = false;
         switch (store_peek(x->store, x->local, key, x->now, !x->no_touch, &peek)) {
         case PEEK_HIT:
             reply_racy_bulk(x, peek.value, peek.len);
@@ -207,7 +209,7 @@ bool reply_value_of(struct exec *x, const struct key *key)
                 out_rollback(x->out, mark); /* stale or pending, and nobody asked for that */
                 break;
             }
-            if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+            if (__builtin_expect(peek.herded, 0) && reads_refresh(x, key, &peek)) {
                 out_rollback(x->out, mark);
                 return reply_missed(x);
             }
@@ -218,19 +220,19 @@ bool reply_value_of(struct exec *x, const struct key *key)
                 blob_unpin(&peek.blob);
                 break;
             }
-            if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+            if (__builtin_expect(peek.herded, 0) && reads_refresh(x, key, &peek)) {
                 blob_unpin(&peek.blob);
                 return reply_missed(x);
             }
             reply_bulk_blob(x, peek.blob, (struct slice){peek.value, peek.len});
             counter_add(x->counters, keyspace_hits, 1);
             return true;
-        case PEEK_MISS:
-            if (peek.expired)
-                counter_add(x->counters, expired_on_read, 1);
-            break;
+        case PEEK_MISS: expired = peek.expired; break;
         }
-        if ((absent = reply_absent(x, key)) != ABSENT_RETRY)
+        absent = reply_absent(x, key);
+        if (expired && x->session->parked == PARK_NOT)
+            counter_add(x->counters, expired_on_read, 1);
+        if (absent != ABSENT_RETRY)
             return absent == ABSENT_ANSWERED;
     }
 }

@@ -49,7 +49,12 @@ enum session_shown {
 #define SESSION_SHOWN_LETTERS "OPxbtRBdUe"
 
 /* Why its next request is not executed yet, and what ended that; see park.h. */
-enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING };
+enum park_kind {
+    PARK_NOT,
+    PARK_PAUSED,
+    PARK_WAITING,
+    PARK_ASKING, /* nobody outside of dispatch.c sees it: run again at once, see exec->hopeful */
+};
 enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 
 struct push;
@@ -103,6 +108,7 @@ struct session {
     _Atomic bool waiting;               /* parked by its handler, so CLIENT UNBLOCK may end it */
     struct waiter waiter;               /* for a key that another client fills; herd.h */
     struct held_lease *held;            /* leases it got without asking; herd/protect.c's */
+    uint64_t held_last;                 /* of its own leases, the token of the one it filled last */
     unsigned held_len;
     size_t held_bytes;
     uint64_t commands;

@@ -41,6 +41,9 @@ struct command {
     const char *group, *since, *complexity, *summary; /* for COMMAND DOCS and help */
 };
 
+/* A SETLEASE whose value is too long to be read: its lease goes back. `word` is the token as it came. */
+void lease_give_up(struct exec *x, const struct key *key, struct slice word);
+
 /* The row of that name, in any case; NULL if unknown. */
 const struct command *command_find(struct slice name);
 size_t command_count(void);

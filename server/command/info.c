@@ -493,6 +493,43 @@ static void herd_rule_line(struct info *info, unsigned i, const char *pattern,
     line(info, "herd_rule%u:%spattern=%s", i, text, pattern);
 }
 
+/* As "origin0:glob=a:*,url=...,breaker=closed,...", one figure after the other. */
+struct origin_line {
+    struct info *info;
+    const char *name;
+    unsigned i, figures; /* so far */
+    bool brief;          /* only whose it is, and its breaker */
+};
+
+static void append_text(struct info *info, const char *text)
+{
+    out_append(&info->text, text, strlen(text));
+}
+
+static void append_figure(void *arg, const char *name, const char *value)
+{
+    struct origin_line *l = arg;
+    char head[32];
+
+    if (l->brief && strcmp(name, "glob") != 0 && strcmp(name, "breaker") != 0)
+        return;
+    snprintf(head, sizeof head, "%s%u:", l->name, l->i);
+    append_text(l->info, l->figures++ == 0 ? head : ",");
+    append_text(l->info, name);
+    append_text(l->info, "=");
+    append_text(l->info, value);
+}
+
+static void origin_lines(struct info *info, const char *name, bool brief)
+{
+    struct origin_line l = {.info = info, .name = name, .brief = brief};
+
+    for (; origins_figures(info->server, l.i, append_figure, &l); l.i++) {
+        append_text(info, "\r\n");
+        l.figures = 0;
+    }
+}
+
 static void info_herd(struct info *info)
 {
     struct herd_figure figures[HERD_FIGURES_MAX];
@@ -503,6 +540,7 @@ static void info_herd(struct info *info)
         number(info, figures[i].name, figures[i].value);
     for (unsigned i = 0; (n = herd_rule_figures(info->server, i, &pattern, figures)) > 0; i++)
         herd_rule_line(info, i, pattern, figures, n);
+    origin_lines(info, "herd_origin", true);
 }
 
 static void info_cluster(struct info *info)
@@ -512,18 +550,9 @@ static void info_cluster(struct info *info)
 
 static void info_origins(struct info *info)
 {
-    char text[LINE_MAX_BYTES * 4];
-
     number(info, "origin_writers_waiting", origins_writers_waiting(info->server));
     number(info, "origin_write_queue_bytes", origins_write_bytes(info->server));
-    for (unsigned i = 0; origins_line(info->server, i, text, sizeof text); i++) {
-        uint8_t *p = out_room(&info->text, sizeof text + 2);
-        size_t len = strlen(text);
-
-        memcpy(p, text, len);
-        memcpy(p + len, "\r\n", 2);
-        out_commit(&info->text, p + len + 2);
-    }
+    origin_lines(info, "origin", false);
 }
 
 static void info_keyspace(struct info *info)

@@ -295,6 +295,18 @@ void cmd_setlease(struct exec *x, struct request *rq)
     }
 }
 
+void lease_give_up(struct exec *x, const struct key *key, struct slice word)
+{
+    struct store_edit edit;
+    int64_t token;
+
+    if (!slice_to_i64(word, &token))
+        return;
+    store_edit_begin(x->store, x->local, key, x->now, &edit);
+    lease_give_back(&edit, (uint64_t)token);
+    store_edit_end(&edit);
+}
+
 /* ---- INVALIDATE ---- */
 
 void cmd_invalidate(struct exec *x, struct request *rq)

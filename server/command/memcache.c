@@ -6,11 +6,13 @@
  * takes the old value with it, so that nobody reads what was to be replaced. */
 #include "server/command/memcache.h"
 
+#include <stdlib.h>
+
 #include "protocol/memcache_meta.h"
 #include "protocol/memcache_text.h"
 #include "server/check.h"
 #include "server/command/memcache_edit.h"
-#include "server/herd/protect.h"
+#include "server/herd/reads.h"
 #include "server/origin/origins.h"
 #include "server/server.h"
 
@@ -150,6 +152,9 @@ static void drop_outdated(struct exec *x, const struct request *rq)
         drop(x, rq->argv[1], 0);
     else if (slice_is(rq->argv[0], "ms") && meta_decode(rq, META_SET, key_room, &meta) == NULL)
         drop(x, meta.key, win_of(x, &meta));
+    else if (slice_is(rq->argv[0], "cas") && memcache_is_fenced(x) &&
+             memcache_store_decode(rq, true, &line) == NULL && (line.cas & LEASE_MARK) != 0)
+        give_back(x, rq->argv[1], line.cas & ~LEASE_MARK);
     else if (slice_is(rq->argv[0], "lease-set") && memcache_lease_decode(rq, &line) == NULL)
         give_back(x, rq->argv[1], line.token);
 }
@@ -232,7 +237,7 @@ static enum found answer_absent(struct exec *x, const struct key *key, bool with
 {
     struct store_edit edit;
 
-    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    switch (reads_missed(x, key, &edit)) {
     case PROTECT_MISS:
     case PROTECT_PARKED: return FOUND_NOTHING;
     case PROTECT_RETRY: return FOUND_RETRY;
@@ -242,13 +247,6 @@ static enum found answer_absent(struct exec *x, const struct key *key, bool with
         return FOUND_ANSWERED;
     }
     CHECK_UNREACHABLE();
-}
-
-/* The place-holder of a lease; without a rule, what N made is shown as memcached does. */
-static bool holds_place(struct exec *x, const struct key *key, const struct store_peek *peek)
-{
-    return (peek->state & (ITEM_PENDING | ITEM_NEGATIVE)) != 0 && protect_on(x) &&
-           protect_has_rule(x, (struct slice){key->data, key->len});
 }
 
 /* False on a miss, which a get passes over in silence. */
@@ -261,18 +259,15 @@ static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas
     for (;; out_rollback(x->out, mark)) {
         enum peek_status status = store_peek(x->store, x->local, key, x->now, true, &peek);
 
-        if (status == PEEK_MISS) {
-            counter_add(x->counters, mc_get_expired, peek.expired);
-            counter_add(x->counters, expired_on_read, peek.expired);
-        }
-        if (status == PEEK_MISS || __builtin_expect(holds_place(x, key, &peek), 0)) {
-            if (answer_instead(x, key, with_cas))
-                return true;
-            if ((found = answer_absent(x, key, with_cas)) == FOUND_RETRY)
+        if (status == PEEK_MISS || __builtin_expect(reads_hide_place(x, key, peek.state), 0)) {
+            found = answer_instead(x, key, with_cas) ? FOUND_ANSWERED : answer_absent(x, key, with_cas);
+            if (status == PEEK_MISS && peek.expired)
+                memcache_note_expired(x);
+            if (found == FOUND_RETRY)
                 continue;
             return found == FOUND_ANSWERED;
         }
-        if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+        if (__builtin_expect(peek.herded, 0) && reads_refresh(x, key, &peek)) {
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
             return false;
@@ -299,14 +294,46 @@ static bool find_and_answer(struct exec *x, const struct key *key, bool with_cas
     }
 }
 
-/* One key of a get. */
-static bool answer_key(struct exec *x, const struct key *key, bool with_cas)
-{
-    bool hit = find_and_answer(x, key, with_cas);
+/* ---- which of several keys were found ---- */
 
+/* What follows from a hit waits until the last key is answered: before that the
+ * request may be parked yet, and come again from its first. */
+struct found_keys {
+    uint64_t *bits;
+    uint64_t few[16];
+};
+
+/* False when memory is short. */
+static bool found_keys_init(struct found_keys *f, uint32_t keys)
+{
+    size_t words = (size_t)keys / 64 + 1;
+
+    f->bits = words > sizeof f->few / sizeof *f->few ? calloc(words, sizeof *f->bits) : f->few;
+    if (f->bits == f->few)
+        memset(f->few, 0, words * sizeof *f->few);
+    return f->bits != NULL;
+}
+
+static void found_keys_free(struct found_keys *f)
+{
+    if (f->bits != f->few)
+        free(f->bits);
+}
+
+static void found_keys_add(struct found_keys *f, uint32_t i)
+{
+    f->bits[i / 64] |= (uint64_t)1 << i % 64;
+}
+
+static bool found_keys_has(const struct found_keys *f, uint32_t i)
+{
+    return (f->bits[i / 64] >> i % 64 & 1) != 0;
+}
+
+static void note_get(struct exec *x, struct slice name, bool hit)
+{
     if (prefixes_on(&x->server->prefixes))
-        memcache_note(x, (struct slice){key->data, key->len}, hit ? PREFIX_HIT : PREFIX_GET);
-    return hit;
+        memcache_note(x, name, hit ? PREFIX_HIT : PREFIX_GET);
 }
 
 static void count_gets(struct exec *x, uint32_t keys, uint32_t hits)
@@ -318,9 +345,10 @@ static void count_gets(struct exec *x, uint32_t keys, uint32_t hits)
     counter_add(x->counters, keyspace_misses, keys - hits);
 }
 
-/* All keys of a chunk wait for memory together. Returns how many were found. */
+/* All keys of a chunk wait for memory together. Returns how many were found; which, unless `found` is NULL.
+ */
 static uint32_t answer_chunk(struct exec *x, const struct request *rq, uint32_t from, uint32_t count,
-                             bool with_cas)
+                             bool with_cas, struct found_keys *found)
 {
     struct key keys[KEYS_AT_ONCE];
     uint32_t hits = 0;
@@ -331,8 +359,13 @@ static uint32_t answer_chunk(struct exec *x, const struct request *rq, uint32_t 
     }
     for (uint32_t i = 0; i < count; i++)
         store_prefetch_item(x->store, keys[i].hash);
-    for (uint32_t i = 0; i < count && x->session->parked == PARK_NOT; i++)
-        hits += answer_key(x, &keys[i], with_cas);
+    for (uint32_t i = 0; i < count && x->session->parked == PARK_NOT; i++) {
+        bool hit = find_and_answer(x, &keys[i], with_cas);
+
+        hits += hit;
+        if (found != NULL && hit)
+            found_keys_add(found, from + i);
+    }
     return hits;
 }
 
@@ -344,9 +377,38 @@ static bool keys_fit(const struct request *rq, uint32_t from)
     return true;
 }
 
-static void get(struct exec *x, const struct request *rq, bool with_cas)
+/* Two keys or more. False: parked. */
+static bool get_several(struct exec *x, const struct request *rq, bool with_cas, struct found_keys *found,
+                        uint32_t *hits)
 {
     struct protect_several several;
+
+    protect_begin(x, &several);
+    for (uint32_t i = 1; i < rq->argc && x->session->parked == PARK_NOT; i += KEYS_AT_ONCE)
+        *hits += answer_chunk(x, rq, i, rq->argc - i < KEYS_AT_ONCE ? rq->argc - i : KEYS_AT_ONCE, with_cas,
+                              found);
+    return !protect_end(x, &several);
+}
+
+/* The same while stats detail is on. */
+static bool get_several_noted(struct exec *x, const struct request *rq, bool with_cas, uint32_t *hits)
+{
+    struct found_keys found;
+    bool done;
+
+    if (!found_keys_init(&found, rq->argc)) {
+        x->out->failed = true;
+        return true;
+    }
+    done = get_several(x, rq, with_cas, &found, hits);
+    for (uint32_t i = 1; i < rq->argc && done; i++)
+        note_get(x, rq->argv[i], found_keys_has(&found, i));
+    found_keys_free(&found);
+    return done;
+}
+
+static void get(struct exec *x, const struct request *rq, bool with_cas)
+{
     uint32_t hits = 0;
 
     if (!keys_fit(rq, 1)) {
@@ -356,18 +418,17 @@ static void get(struct exec *x, const struct request *rq, bool with_cas)
     if (rq->argc == 2) {
         struct key key = exec_key(x, rq, 1);
 
-        hits = answer_key(x, &key, with_cas);
+        hits = find_and_answer(x, &key, with_cas);
         if (x->session->parked != PARK_NOT)
             return;
+        note_get(x, rq->argv[1], hits > 0);
         if (hits == 0 && slice_equals(rq->argv[1], slice_of(MEMCACHE_CLUSTER_KEY)))
             memcache_put_cluster(x, "VALUE " MEMCACHE_CLUSTER_KEY);
-    } else {
-        protect_begin(x, &several);
-        for (uint32_t i = 1; i < rq->argc && x->session->parked == PARK_NOT; i += KEYS_AT_ONCE)
-            hits +=
-                answer_chunk(x, rq, i, rq->argc - i < KEYS_AT_ONCE ? rq->argc - i : KEYS_AT_ONCE, with_cas);
-        if (protect_end(x, &several))
+    } else if (prefixes_on(&x->server->prefixes)) {
+        if (!get_several_noted(x, rq, with_cas, &hits))
             return;
+    } else if (!get_several(x, rq, with_cas, NULL, &hits)) {
+        return;
     }
     reply_raw(x, MEMCACHE_END, 5);
     count_gets(x, rq->argc - 1, hits);
@@ -405,11 +466,47 @@ void mc_touch(struct exec *x, struct request *rq)
     }
 }
 
+static void touch_or_miss(struct exec *x, const struct key *key, bool hit, instant expires)
+{
+    if (hit) {
+        memcache_touch(x, key, expires);
+    } else {
+        counter_add(x->counters, mc_cmd_touch, 1);
+        counter_add(x->counters, mc_touch_misses, 1);
+    }
+    counter_add(x->counters, keyspace_hits, hit);
+    counter_add(x->counters, keyspace_misses, !hit);
+    note_get(x, (struct slice){key->data, key->len}, hit);
+}
+
+/* False: parked, and no time has been changed. */
+static bool gat_keys(struct exec *x, const struct request *rq, bool with_cas, instant expires,
+                     struct found_keys *found)
+{
+    struct protect_several several;
+
+    protect_begin(x, &several);
+    for (uint32_t i = 2; i < rq->argc && x->session->parked == PARK_NOT; i++) {
+        struct key key = exec_key(x, rq, i);
+
+        if (find_and_answer(x, &key, with_cas))
+            found_keys_add(found, i);
+    }
+    if (protect_end(x, &several))
+        return false;
+    for (uint32_t i = 2; i < rq->argc; i++) {
+        struct key key = exec_key(x, rq, i);
+
+        touch_or_miss(x, &key, found_keys_has(found, i), expires);
+    }
+    return true;
+}
+
 /* Two steps for each key, not one: the value is read before its time is
  * changed, so that it may be a blob and that a time in the past still answers. */
 static void gat(struct exec *x, const struct request *rq, bool with_cas)
 {
-    struct protect_several several;
+    struct found_keys found;
     int64_t seconds;
 
     if (!memcache_i64(rq->argv[1], &seconds)) {
@@ -420,22 +517,13 @@ static void gat(struct exec *x, const struct request *rq, bool with_cas)
         reply_line(x, MEMCACHE_BAD_LINE);
         return;
     }
-    protect_begin(x, &several);
-    for (uint32_t i = 2; i < rq->argc && x->session->parked == PARK_NOT; i++) {
-        struct key key = exec_key(x, rq, i);
-        bool hit = answer_key(x, &key, with_cas);
-
-        if (hit) {
-            memcache_touch(x, &key, memcache_expiry(x->now, seconds));
-        } else {
-            counter_add(x->counters, mc_cmd_touch, 1);
-            counter_add(x->counters, mc_touch_misses, 1);
-        }
-        counter_add(x->counters, keyspace_hits, hit);
-        counter_add(x->counters, keyspace_misses, !hit);
+    if (!found_keys_init(&found, rq->argc)) {
+        x->out->failed = true;
+        return;
     }
-    if (!protect_end(x, &several))
+    if (gat_keys(x, rq, with_cas, memcache_expiry(x->now, seconds), &found))
         reply_raw(x, MEMCACHE_END, 5);
+    found_keys_free(&found);
 }
 
 void mc_gat(struct exec *x, struct request *rq)

@@ -27,6 +27,8 @@ bool binary_first_key(const struct request *rq, struct slice *key);
 /* The packet as a line of the text protocol would have it, quiet forms as the
  * loud ones and passwords left out, for MONITOR and CLIENT PAUSE. `words` must stay. */
 struct request binary_in_words(const struct request *rq, struct slice words[2]);
+/* GET and its forms, which change nothing. */
+bool binary_is_get(const struct request *rq);
 /* The origin of a key has failed, and `text` says how. */
 void binary_refuse_origin(struct exec *x, const struct request *rq, const char *text);
 /* The flags and the time of a SET or SETQ without a cas; false for other packets. */

@@ -10,7 +10,7 @@
 #include "server/check.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
-#include "server/herd/protect.h"
+#include "server/herd/reads.h"
 #include "server/memcache_auth.h"
 #include "server/origin/origins.h"
 #include "server/server.h"
@@ -172,7 +172,7 @@ static enum found answer_absent(struct exec *x, const struct binary_header *h, c
 {
     struct store_edit edit;
 
-    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    switch (reads_missed(x, key, &edit)) {
     case PROTECT_MISS:
     case PROTECT_PARKED: return FOUND_NOTHING;
     case PROTECT_RETRY: return FOUND_RETRY;
@@ -182,13 +182,6 @@ static enum found answer_absent(struct exec *x, const struct binary_header *h, c
         return FOUND_ANSWERED;
     }
     CHECK_UNREACHABLE();
-}
-
-/* The place-holder of a lease; without a rule, a get shows it as memcached does. */
-static bool holds_place(struct exec *x, const struct key *key, const struct store_peek *peek)
-{
-    return (peek->state & (ITEM_PENDING | ITEM_NEGATIVE)) != 0 && protect_on(x) &&
-           protect_has_rule(x, (struct slice){key->data, key->len});
 }
 
 /* False on a miss. When memory is too short to give an item its first cas, it
@@ -204,18 +197,15 @@ static bool answer_value(struct exec *x, const struct binary_header *h, const st
     for (;; out_rollback(x->out, mark)) {
         enum peek_status status = store_peek(x->store, x->local, key, x->now, true, &peek);
 
-        if (status == PEEK_MISS) {
-            counter_add(x->counters, mc_get_expired, peek.expired);
-            counter_add(x->counters, expired_on_read, peek.expired);
-        }
-        if (status == PEEK_MISS || __builtin_expect(holds_place(x, key, &peek), 0)) {
-            if (answer_instead(x, h, verb, key))
-                return true;
-            if ((found = answer_absent(x, h, verb, key)) == FOUND_RETRY)
+        if (status == PEEK_MISS || __builtin_expect(reads_hide_place(x, key, peek.state), 0)) {
+            found = answer_instead(x, h, verb, key) ? FOUND_ANSWERED : answer_absent(x, h, verb, key);
+            if (status == PEEK_MISS && peek.expired)
+                memcache_note_expired(x);
+            if (found == FOUND_RETRY)
                 continue;
             return found == FOUND_ANSWERED;
         }
-        if (__builtin_expect(peek.herded, 0) && protect_on(x) && protect_refresh(x, key, &peek)) {
+        if (__builtin_expect(peek.herded, 0) && reads_refresh(x, key, &peek)) {
             if (status == PEEK_BLOB)
                 blob_unpin(&peek.blob);
             return false;
@@ -834,6 +824,13 @@ void binary_answer_written(struct exec *x, const struct request *rq, bool found)
         reply_error_status(x, &h, BINARY_NOT_FOUND);
     else if (!(verb_of(h.opcode)->marks & QUIET))
         reply_done(x, &h, 0);
+}
+
+bool binary_is_get(const struct request *rq)
+{
+    uint8_t opcode = binary_header_decode(rq->argv[0].data).opcode;
+
+    return opcode == BINARY_GET || opcode == BINARY_GETQ || opcode == BINARY_GETK || opcode == BINARY_GETKQ;
 }
 
 struct request binary_in_words(const struct request *rq, struct slice words[2])

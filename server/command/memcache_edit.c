@@ -173,7 +173,9 @@ static enum memcache_outcome fill_win(struct exec *x, struct store_edit *edit, c
         counter_add(x->counters, mc_cas_misses, !there);
         herd_note_late(x, name);
         return there ? PUT_EXISTS : PUT_NOT_FOUND;
-    case FILL_REFUSED: return outcome_of(why);
+    case FILL_REFUSED:
+        lease_give_back(edit, put->cas & ~LEASE_MARK); /* nobody shall wait for it any longer */
+        return outcome_of(why);
     }
     CHECK_UNREACHABLE();
 }
@@ -319,6 +321,14 @@ struct memcache_touched memcache_touch(struct exec *x, const struct key *key, in
 }
 
 /* ---- reading ---- */
+
+void memcache_note_expired(struct exec *x)
+{
+    if (x->session->parked != PARK_NOT)
+        return;
+    counter_add(x->counters, mc_get_expired, 1);
+    counter_add(x->counters, expired_on_read, 1);
+}
 
 bool memcache_give_cas(struct exec *x, const struct key *key)
 {

@@ -104,6 +104,9 @@ struct memcache_touched memcache_touch(struct exec *x, const struct key *key, in
 
 /* ---- reading ---- */
 
+/* A read missed a key whose time was over: counted, unless the request is parked and will come again. */
+void memcache_note_expired(struct exec *x);
+
 /* Makes sure the item under a key has a cas, for a reader who peeked and saw
  * none. False when it is gone or memory is short: let it be a miss. */
 bool memcache_give_cas(struct exec *x, const struct key *key);

@@ -33,7 +33,7 @@
 #include "server/check.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
-#include "server/herd/protect.h"
+#include "server/herd/reads.h"
 #include "server/origin/origins.h"
 
 static const struct slice nothing = {(const uint8_t *)"", 0};
@@ -46,7 +46,7 @@ static bool decode(struct exec *x, const struct request *rq, enum meta_verb verb
 {
     const char *error = meta_decode(rq, verb, key_room, meta);
 
-    counter_add(x->counters, mc_cmd_meta, 1);
+    counter_add(x->counters, mc_cmd_meta, error != NULL || verb != META_GET); /* an mg may be parked yet */
     if (error == NULL)
         return true;
     counter_add(x->counters, protocol_errors, 1);
@@ -139,6 +139,7 @@ struct mg_marks {
     bool expire_later; /* T lies in the past: the value goes out first */
     bool peeked;       /* it was looked at before: that look does not count as a fetch */
     bool fetched;
+    bool expired;   /* it is a miss because its time was over */
     bool refreshes; /* told "miss" although there is a value, see protect_refresh() */
     uint8_t state;
     instant expires;
@@ -289,11 +290,11 @@ static void note_stale(struct exec *x, const struct key *key, const struct mg_vi
 static bool hides(struct exec *x, const struct meta_request *meta, const struct key *key,
                   const struct store_peek *peek, struct mg_marks *marks)
 {
-    if (takes_stale(meta) || !protect_on(x))
+    if (takes_stale(meta))
         return false;
     if (peek->state & (ITEM_PENDING | ITEM_NEGATIVE))
-        return protect_has_rule(x, (struct slice){key->data, key->len});
-    marks->refreshes = peek->herded && protect_refresh(x, key, peek);
+        return reads_hide_place(x, key, peek->state);
+    marks->refreshes = peek->herded && reads_refresh(x, key, peek);
     return marks->refreshes;
 }
 
@@ -312,8 +313,7 @@ static enum mg_answer answer_mg(struct exec *x, const struct meta_request *meta,
         if (status == PEEK_MISS) {
             if (peek.herded && !edited && takes_stale(meta))
                 return MG_EDIT_FIRST;
-            counter_add(x->counters, mc_get_expired, peek.expired);
-            counter_add(x->counters, expired_on_read, peek.expired);
+            marks->expired = peek.expired;
             return MG_MISS;
         }
         if (__builtin_expect(!memcache_shows(peek.state), 0)) {
@@ -502,6 +502,7 @@ static void count_mg(struct exec *x, const struct meta_request *meta, bool hit)
 {
     bool touched = hit && meta->has_exptime;
 
+    counter_add(x->counters, mc_cmd_meta, 1);
     counter_add(x->counters, keyspace_hits, hit);
     counter_add(x->counters, keyspace_misses, !hit);
     if (touched) {
@@ -540,7 +541,7 @@ static enum mg_answer answer_absent_mg(struct exec *x, const struct meta_request
 {
     struct store_edit edit;
 
-    switch (protect_on(x) ? protect_missed(x, key, &edit) : PROTECT_MISS) {
+    switch (reads_missed(x, key, &edit)) {
     case PROTECT_MISS:
     case PROTECT_PARKED: return MG_MISS;
     case PROTECT_RETRY: return MG_EDIT_FIRST;
@@ -564,6 +565,8 @@ void mc_mg(struct exec *x, struct request *rq)
     if (!decode(x, rq, META_GET, key_room, &meta))
         return;
     key = key_of(x, rq, &meta);
+    if (x->hopeful && (meta.has_exptime || takes_stale(&meta)) && origins_ask(x, &key))
+        return; /* it may change the item before it is known whether there is one to answer with */
     if (!meta.has_exptime)
         answer = answer_mg(x, &meta, &key, &marks, false);
     if (answer == MG_EDIT_FIRST || (answer == MG_MISS && meta.has_vivify))
@@ -576,6 +579,8 @@ void mc_mg(struct exec *x, struct request *rq)
         hit = answer == MG_HIT || edit_and_answer_mg(x, &meta, &key, &marks);
     if (x->session->parked != PARK_NOT)
         return;
+    if (marks.expired)
+        memcache_note_expired(x);
     if (!hit && !meta.quiet)
         reply_code(x, &meta, "EN");
     count_mg(x, &meta, hit);

@@ -16,6 +16,7 @@
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/report.h"
+#include "server/origin/origins.h"
 #include "server/memcache_auth.h"
 #include "server/server.h"
 
@@ -445,8 +446,23 @@ static void detail(struct exec *x, const struct request *rq)
 
 /* ---- stats herd ---- */
 
+struct origin_stats {
+    const struct stats_reply *to;
+    unsigned i;
+};
+
+static void origin_stat(void *arg, const char *name, const char *value)
+{
+    const struct origin_stats *s = arg;
+    char full[64];
+
+    snprintf(full, sizeof full, "origin:%u:%s", s->i, name);
+    stat_text(s->to, full, value);
+}
+
 static void herd(const struct stats_reply *to, const struct counters *c)
 {
+    struct origin_stats origin = {.to = to};
     struct herd_figure figures[HERD_FIGURES_MAX];
     size_t n = herd_figures(to->x->server, c, figures);
     const char *pattern;
@@ -463,6 +479,8 @@ static void herd(const struct stats_reply *to, const struct counters *c)
         for (size_t i = 0; i < n; i++)
             stat_of_class(to, prefix, figures[i].name, figures[i].value);
     }
+    while (origins_figures(to->x->server, origin.i, origin_stat, &origin))
+        origin.i++;
 }
 
 /* ---- the command ---- */

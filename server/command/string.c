@@ -184,6 +184,8 @@ static enum store_status set_value(struct exec *x, const struct key *key, struct
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     status = protect_is_late(x, &edit, value) ? STORE_LATE : store_edit_put(&edit, &item);
+    if (status == STORE_TOO_BIG || status == STORE_NO_SPACE)
+        protect_refused(x, &edit);
     store_edit_end(&edit);
     return status;
 }
@@ -236,6 +238,8 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
         if (options->ttl == TTL_KEEP && edit_shows(&edit))
             item.expires = edit.expires;
         status = protect_is_late(x, &edit, value) ? STORE_LATE : store_edit_put(&edit, &item);
+        if (status == STORE_TOO_BIG || status == STORE_NO_SPACE)
+            protect_refused(x, &edit);
     }
     store_edit_end(&edit);
 

@@ -5,6 +5,7 @@
 
 #include "server/gate.h"
 #include "server/herd/herd_private.h"
+#include "server/origin/origins.h"
 #include "server/park.h"
 #include "server/post.h"
 #include "server/worker.h"
@@ -27,6 +28,17 @@ static const struct herd_rule *rule_for(const struct server *server, struct slic
     const struct herd_rules *rules = rules_of(server);
 
     return rules != NULL ? rules_find(rules, name) : NULL;
+}
+
+/* The rule for a plain read. None where an origin fetches what is missing:
+ * no client that is told "miss" there would fill it. */
+static const struct herd_rule *rule_to_read(struct exec *x, const struct key *key)
+{
+    struct slice name = {key->data, key->len};
+    const struct herd_rule *rule = rule_for(x->server, name);
+    unsigned modes = atomic_load_explicit(&x->server->modes, memory_order_relaxed);
+
+    return rule != NULL && (modes & SERVER_ORIGINS) && origins_has(x, name) ? NULL : rule;
 }
 
 bool protect_has_rule(const struct exec *x, struct slice name)
@@ -182,7 +194,7 @@ static bool is_alive(struct exec *x, const struct held_lease *l)
     do
         status = store_look(x->store, x->local, &key, x->now, false, &peek);
     while (status == PEEK_HIT && !store_peek_ok(&peek));
-    return status != PEEK_MISS ? peek.herded && peek.herd.token == l->token : peek.herded;
+    return peek.herded && peek.herd.token == l->token;
 }
 
 static void forget(struct session *s, struct held_lease **at)
@@ -341,6 +353,17 @@ static bool put_off(struct protect_several *several, const struct store_edit *ed
     return true;
 }
 
+/* At once, or when the request of several keys is answered: it may be parked yet, and run again. */
+static void note_stale(struct exec *x, const struct store_edit *edit)
+{
+    struct protect_several *several = x->several;
+
+    if (several != NULL && several->stale_len < PROTECT_STALE_MAX)
+        several->stale[several->stale_len++] = edit->key;
+    else
+        herd_note_stale_served(x, herd_name(edit));
+}
+
 /* `busy`: it holds a lease, so it may not wait. */
 static enum protect_verdict judge(struct exec *x, const struct herd_rule *rule, struct store_edit *edit,
                                   bool busy)
@@ -357,7 +380,7 @@ static enum protect_verdict judge(struct exec *x, const struct herd_rule *rule, 
         return PROTECT_MISS;
     }
     if (state == LEASE_STALE && rule->grace_ms > 0) {
-        herd_note_stale_served(x, herd_name(edit));
+        note_stale(x, edit);
         return PROTECT_STALE;
     }
     return busy ? PROTECT_MISS : wait_or_miss(x, rule, edit);
@@ -365,7 +388,7 @@ static enum protect_verdict judge(struct exec *x, const struct herd_rule *rule, 
 
 enum protect_verdict protect_missed(struct exec *x, const struct key *key, struct store_edit *edit)
 {
-    const struct herd_rule *rule = rule_for(x->server, (struct slice){key->data, key->len});
+    const struct herd_rule *rule = rule_to_read(x, key);
     enum protect_verdict verdict;
     bool busy;
 
@@ -393,25 +416,16 @@ static bool is_chosen(const struct exec *x, const struct store_peek *peek)
     return -log(dice) * fill >= left;
 }
 
-/* Without dice: before that nobody is chosen in this process's life. */
-static bool may_be_chosen(const struct exec *x, const struct store_peek *peek)
-{
-    enum { FILLS_BEFORE = 40 }; /* exp(-40) */
-
-    return peek->expires.ms != 0 &&
-           since(peek->expires, x->now).ms < FILLS_BEFORE * (int64_t)peek->herd.fill_ms;
-}
-
-bool protect_refresh(struct exec *x, const struct key *key, const struct store_peek *peek)
+bool protect_refresh_slowly(struct exec *x, const struct key *key, const struct store_peek *peek)
 {
     const struct herd_rule *rule;
     struct store_edit edit;
     bool chosen = false;
 
-    if (!may_be_chosen(x, peek) || !state_shows(peek->state) ||
+    if (!state_shows(peek->state) ||
         (peek->herd.token != 0 && is_before(x->now, after(peek->herd.granted, (span){peek->herd.length_ms}))))
         return false;
-    rule = rule_for(x->server, (struct slice){key->data, key->len});
+    rule = rule_to_read(x, key);
     if (rule == NULL || !rule->early || !is_chosen(x, peek))
         return false;
     store_edit_begin(x->store, x->local, key, x->now, &edit);
@@ -433,13 +447,13 @@ enum claim { CLAIM_TAKEN, CLAIM_NOT_TAKEN, CLAIM_PARKED };
  * before it. */
 static enum claim claim(struct exec *x, const struct key *key, bool may_wait)
 {
-    const struct herd_rule *rule = rule_for(x->server, (struct slice){key->data, key->len});
+    const struct herd_rule *rule = rule_to_read(x, key);
     enum claim result = CLAIM_NOT_TAKEN;
     struct store_edit edit;
     enum lease_state state;
 
     if (rule == NULL)
-        return CLAIM_NOT_TAKEN; /* the rules have been changed since it was put off */
+        return CLAIM_NOT_TAKEN; /* the rules or origins have been changed since it was put off */
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     state = lease_state(&edit);
     if (state == LEASE_LIVE || state == LEASE_NEGATIVE)
@@ -487,11 +501,16 @@ bool protect_end(struct exec *x, struct protect_several *several)
         claim_all(x, several);
     x->several = NULL;
     settle_unsaid(x->session);
-    if (x->session->parked == PARK_NOT)
+    if (x->session->parked == PARK_NOT) {
+        for (unsigned i = 0; i < several->stale_len; i++)
+            herd_note_stale_served(x, (struct slice){several->stale[i].data, several->stale[i].len});
         return false;
+    }
     out_cut(x->out, several->mark, several->pins);
     __atomic_store_n(&x->counters->keyspace_hits, several->hits, __ATOMIC_RELAXED);
     __atomic_store_n(&x->counters->keyspace_misses, several->misses, __ATOMIC_RELAXED);
+    __atomic_store_n(&x->counters->expired_on_read, several->expired, __ATOMIC_RELAXED);
+    __atomic_store_n(&x->counters->mc_get_expired, several->mc_expired, __ATOMIC_RELAXED);
     return true;
 }
 
@@ -543,8 +562,35 @@ bool protect_is_late_slowly(struct exec *x, struct store_edit *edit, struct slic
         if (edit->found && !lease_is_out(edit))
             store_edit_drop(edit);
     }
+    if ((*at)->own)
+        x->session->held_last = (*at)->token;
     forget(x->session, at);
     return late;
+}
+
+/* A client that writes the key itself, as with INCR, knows what it does: what it
+ * sets next is no fill. (SET has asked protect_is_late() before.) */
+static void forget_own(const struct store_edit *edit)
+{
+    struct worker *me = post_me();
+    struct held_lease **at;
+
+    if (me == NULL || me->serving == NULL || me->exec.session->held == NULL)
+        return;
+    at = find_held(me->exec.session, &edit->key);
+    if (*at != NULL)
+        forget(me->exec.session, at);
+}
+
+void protect_give_up(struct exec *x, const struct key *key)
+{
+    struct held_lease **at = find_held(x->session, key);
+
+    if (*at == NULL)
+        return;
+    if ((*at)->own)
+        give_back(x, *at);
+    forget(x->session, at);
 }
 
 /* Under the shard's lock. Who fills with a token says how long it took, and notes it himself. */
@@ -554,6 +600,7 @@ static void shape(void *arg, const struct store_edit *before, struct store_value
     bool fills = value->herd.fill_ms == 0 && lease_is_out(before);
     const struct herd_rule *rule;
 
+    forget_own(before);
     if (rules == NULL || (!fills && !rules->shapes))
         return;
     if ((rule = rules_find(rules, herd_name(before))) == NULL)

@@ -41,7 +41,15 @@ enum protect_verdict protect_missed(struct exec *x, const struct key *key, struc
 
 /* A plain read found one, with peek->herded: whether this reader is to be told
  * "miss", and so to refresh it, although its time is not over. */
-bool protect_refresh(struct exec *x, const struct key *key, const struct store_peek *peek);
+bool protect_refresh_slowly(struct exec *x, const struct key *key, const struct store_peek *peek);
+static inline bool protect_refresh(struct exec *x, const struct key *key, const struct store_peek *peek)
+{
+    enum { FILLS_BEFORE = 40 }; /* before that nobody is chosen in this process's life: exp(-40) */
+
+    return peek->expires.ms != 0 &&
+           since(peek->expires, x->now).ms < FILLS_BEFORE * (int64_t)peek->herd.fill_ms &&
+           protect_refresh_slowly(x, key, peek);
+}
 
 /* A client that was told "miss" while a lease was out, its own most often,
  * stores a whole value under that key. True: that lease is dead, as the key was
@@ -56,6 +64,16 @@ static inline bool protect_is_late(struct exec *x, struct store_edit *edit, stru
     return __builtin_expect(x->session->held != NULL, 0) && protect_is_late_slowly(x, edit, value);
 }
 
+/* What a client would have stored was refused: the lease that it may hold goes
+ * back, so that nobody waits for it any longer. In the edit, after protect_is_late()... */
+static inline void protect_refused(struct exec *x, struct store_edit *edit)
+{
+    if (x->session->held_last != 0)
+        lease_give_back(edit, x->session->held_last);
+}
+/* ... or when it did not come that far; outside of edits. */
+void protect_give_up(struct exec *x, const struct key *key);
+
 /* The connection closes: its leases go back. Outside of a batch. */
 struct worker;
 void protect_leave(struct worker *worker, struct session *session);
@@ -63,12 +81,14 @@ void protect_leave(struct worker *worker, struct session *session);
 /* Around a request of several keys, which is answered as a whole: what has been
  * written and counted is taken back when it is parked halfway. It waits for what
  * others fetch before it takes a lease itself, as it could not wait with one. */
-enum { PROTECT_PUT_OFF_MAX = 64 };
+enum { PROTECT_PUT_OFF_MAX = 64, PROTECT_STALE_MAX = 64 };
 struct protect_several {
     size_t mark, pins;
-    uint64_t hits, misses;
-    unsigned put_off_len; /* leases that are free, to be taken in the end */
+    uint64_t hits, misses, expired, mc_expired; /* the counters, as they were */
+    unsigned put_off_len;                       /* leases that are free, to be taken in the end */
     struct key put_off[PROTECT_PUT_OFF_MAX];
+    unsigned stale_len; /* values served in their grace, to be noted in the end */
+    struct key stale[PROTECT_STALE_MAX];
 };
 static inline void protect_begin(struct exec *x, struct protect_several *several)
 {
@@ -76,7 +96,9 @@ static inline void protect_begin(struct exec *x, struct protect_several *several
     several->pins = x->out->pins_len;
     several->hits = x->counters->keyspace_hits;
     several->misses = x->counters->keyspace_misses;
-    several->put_off_len = 0;
+    several->expired = x->counters->expired_on_read;
+    several->mc_expired = x->counters->mc_get_expired;
+    several->put_off_len = several->stale_len = 0;
     x->several = several;
 }
 /* At the end, or as soon as it is parked. True: it is parked, and all is as before. */

@@ -446,26 +446,39 @@ static double latency_ms(struct origin *o, double percent)
     return all > 0 ? (double)figures_percentile(seen, percent) / 1e6 : 0;
 }
 
-static void print_origin(struct origin *o, unsigned i, char *line, size_t cap)
+static void visit_number(origin_figure_visit *visit, void *arg, const char *name, uint64_t number)
+{
+    char value[32];
+
+    snprintf(value, sizeof value, "%llu", (unsigned long long)number);
+    visit(arg, name, value);
+}
+
+static void visit_ms(origin_figure_visit *visit, void *arg, const char *name, double ms)
+{
+    char value[32];
+
+    snprintf(value, sizeof value, "%.3f", ms);
+    visit(arg, name, value);
+}
+
+static void visit_origin(struct origin *o, origin_figure_visit *visit, void *arg)
 {
     unsigned jobs = atomic_load_explicit(&o->jobs, memory_order_relaxed);
     unsigned in_flight = atomic_load_explicit(&o->in_flight, memory_order_relaxed);
     int breaker = atomic_load_explicit(&o->breaker_shown, memory_order_relaxed);
-    size_t len;
 
-    len = (size_t)snprintf(line, cap, "origin%u:glob=%.100s,url=%.200s,breaker=%s,in_flight=%u,queued=%u", i,
-                           o->rule.glob, o->rule.shown, breaker_name((enum breaker_state)breaker), in_flight,
-                           jobs > in_flight ? jobs - in_flight : 0);
+    visit(arg, "glob", o->rule.glob);
+    visit(arg, "url", o->rule.shown);
+    visit(arg, "breaker", breaker_name((enum breaker_state)breaker));
+    visit_number(visit, arg, "in_flight", in_flight);
+    visit_number(visit, arg, "queued", jobs > in_flight ? jobs - in_flight : 0);
 #define COUNT(name)                                                                                          \
-    if (len < cap)                                                                                           \
-        len += (size_t)snprintf(                                                                             \
-            line + len, cap - len, "," #name "=%llu",                                                        \
-            (unsigned long long)atomic_load_explicit(&o->counts.name, memory_order_relaxed));
+    visit_number(visit, arg, #name, atomic_load_explicit(&o->counts.name, memory_order_relaxed));
     ORIGIN_COUNTS(COUNT)
 #undef COUNT
-    if (len < cap)
-        snprintf(line + len, cap - len, ",latency_p50_ms=%.3f,latency_p99_ms=%.3f", latency_ms(o, 50),
-                 latency_ms(o, 99));
+    visit_ms(visit, arg, "latency_p50_ms", latency_ms(o, 50));
+    visit_ms(visit, arg, "latency_p99_ms", latency_ms(o, 99));
 }
 
 unsigned origins_writers_waiting(struct server *server)
@@ -478,7 +491,7 @@ uint64_t origins_write_bytes(struct server *server)
     return writes_bytes(server->origins->writes);
 }
 
-bool origins_line(struct server *server, unsigned i, char *line, size_t cap)
+bool origins_figures(struct server *server, unsigned i, origin_figure_visit *visit, void *arg)
 {
     struct origins *os = server->origins;
     struct origin *o = NULL;
@@ -489,7 +502,7 @@ bool origins_line(struct server *server, unsigned i, char *line, size_t cap)
     pthread_mutex_unlock(&os->lock);
     if (o == NULL)
         return false;
-    print_origin(o, i, line, cap);
+    visit_origin(o, visit, arg);
     origin_unpin(&o);
     return true;
 }

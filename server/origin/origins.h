@@ -22,6 +22,9 @@
 
 struct origins;
 
+/* Whether a key is read from an origin when it is missing; only while SERVER_ORIGINS is set. */
+bool origins_has(struct exec *x, struct slice name);
+
 /* ---- life; server.c ---- */
 
 /* Reads the option. False, with the reason in err. */
@@ -35,7 +38,19 @@ const char *origins_apply(struct server *server);
 void origins_stop(struct server *server, int64_t limit_ms);
 void origins_free(struct server *server);
 
-/* ---- for dispatch.c, before a handler; only while SERVER_ORIGINS is set ---- */
+/* ---- for dispatch.c; only while SERVER_ORIGINS is set ---- */
+
+/* Whether a request only reads, and asks at each key that it misses: then its
+ * handler may run with x->hopeful before origins_ready() is called, which a hit
+ * is spared. If it parks with PARK_ASKING it has done and counted nothing yet, and
+ * goes the long way. `rq` is as it came. */
+static inline bool origins_may_hope(const struct command *command)
+{
+    return command->handler == cmd_get || command->handler == cmd_mget;
+}
+bool origins_may_hope_memcache(const struct exec *x, const struct request *rq);
+
+/* Before a handler. */
 
 /* True: let the handler run; x->instead says that origins_instead() may know of
  * something for keys that it misses. False: the request waits, or is answered. */
@@ -46,6 +61,21 @@ bool origins_ready_memcache(struct exec *x, const struct request *rq, const stru
 /* A request that writes is about to be queued by MULTI. False: its keys are written to
  * their origin, which EXEC cannot wait for; answered. */
 bool origins_may_queue(struct exec *x, const struct command *command, const struct request *rq);
+
+/* ---- for handlers, while x->hopeful is set; herd/reads.h calls them ---- */
+
+/* A key is not there. True: it has an origin, and the request is parked with PARK_ASKING. */
+bool origins_ask(struct exec *x, const struct key *key);
+/* A key is there, and was filled: it may be time to fetch it anew. */
+void origins_hit_slowly(struct exec *x, const struct key *key, const struct store_peek *peek);
+static inline void origins_hit(struct exec *x, const struct key *key, const struct store_peek *peek)
+{
+    enum { FARTHEST = 23 }; /* more than -log() of the least dice: before that none would choose it */
+    int64_t reach = (int64_t)peek->herd.fill_ms * option_live(x->options, origin_refresh_beta) * FARTHEST;
+
+    if (peek->expires.ms != 0 && since(peek->expires, x->now).ms * 100 < reach)
+        origins_hit_slowly(x, key, peek);
+}
 
 /* ---- for handlers, while x->instead is set ---- */
 
@@ -70,7 +100,9 @@ void origins_leave(struct server *server, const struct session *session);
 unsigned origins_writers_waiting(struct server *server);
 /* Bytes of writes that origins with `write behind` have not acknowledged. */
 uint64_t origins_write_bytes(struct server *server);
-/* One line per origin, without its line end. False: there is no i-th origin. */
-bool origins_line(struct server *server, unsigned i, char *line, size_t cap);
+/* What there is to tell of the i-th origin, one figure after the other: glob, url,
+ * breaker, then numbers. False: there is no i-th. */
+typedef void origin_figure_visit(void *arg, const char *name, const char *value);
+bool origins_figures(struct server *server, unsigned i, origin_figure_visit *visit, void *arg);
 
 #endif

@@ -23,8 +23,6 @@
 enum {
     LEASE_SLACK_MS = 1000, /* beyond the time a fetch may take: the fetch is to end first */
     TEXT_MAX = 300,
-    FARTHEST =
-        22, /* -log() of the least dice: beyond so many times the fetch's time there is no need to throw */
 };
 
 /* What has been found out about the keys of one request. */
@@ -219,13 +217,9 @@ static void supply(struct reading *r, const struct key *key, struct origin *o)
 static bool is_time(struct exec *x, const struct store_peek *peek)
 {
     double beta = option_live(x->options, origin_refresh_beta) / 100.0, reach;
-    int64_t left = since(peek->expires, x->now).ms;
+    int64_t left = since(peek->expires, x->now).ms; /* of what origins_hit() has looked at already */
 
-    if (!peek->herded || peek->herd.fill_ms == 0 || peek->expires.ms == 0 || beta <= 0)
-        return false;
     reach = peek->herd.fill_ms * beta;
-    if ((double)left > reach * FARTHEST)
-        return false;
     return -reach * log(((double)random() + 1) / ((double)RAND_MAX + 2)) >= (double)left;
 }
 
@@ -264,7 +258,30 @@ static void refresh(struct exec *x, const struct key *key)
     origin_unpin(&o);
 }
 
+void origins_hit_slowly(struct exec *x, const struct key *key, const struct store_peek *peek)
+{
+    if (is_time(x, peek))
+        refresh(x, key);
+}
+
 /* ---- one key ---- */
+
+bool origins_has(struct exec *x, struct slice name)
+{
+    struct origin *o = origins_match(x->server->origins, name);
+    bool has = o != NULL;
+
+    origin_unpin(&o);
+    return has;
+}
+
+bool origins_ask(struct exec *x, const struct key *key)
+{
+    if (!origins_has(x, (struct slice){key->data, key->len}))
+        return false;
+    x->session->parked = PARK_ASKING;
+    return true;
+}
 
 static void read_key(struct reading *r, const struct key *key)
 {
@@ -273,8 +290,8 @@ static void read_key(struct reading *r, const struct key *key)
     struct origin *o;
 
     if (store_look(x->store, x->local, key, x->now, false, &peek) != PEEK_MISS && is_settled(x, &peek)) {
-        if (__builtin_expect(peek.herded, 0) && is_time(x, &peek))
-            refresh(x, key);
+        if (peek.herded)
+            origins_hit(x, key, &peek);
         return;
     }
     o = origins_match(x->server->origins, (struct slice){key->data, key->len});
@@ -309,6 +326,16 @@ static bool reads(const struct command *command)
     command_handler *h = command->handler;
 
     return h == cmd_get || h == cmd_mget || h == cmd_getex || h == cmd_getrange || h == cmd_strlen;
+}
+
+bool origins_may_hope_memcache(const struct exec *x, const struct request *rq)
+{
+    struct slice verb = rq->argv[0];
+
+    if (x->session->binary)
+        return binary_is_get(rq);
+    return slice_equals(verb, slice_of("get")) || slice_equals(verb, slice_of("mg")) ||
+           slice_equals(verb, slice_of("gets"));
 }
 
 static bool takes_writes(const struct exec *x)

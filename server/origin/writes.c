@@ -490,6 +490,7 @@ static bool reserve_bytes(struct writes *ws, const struct options *options, size
 static void append_or_replace(struct writes *ws, struct line *l, struct write **write)
 {
     struct write *w = *write, *last = l->last;
+    struct origin *before = last != NULL ? last->job.origin : NULL;
 
     if (last == NULL || last == l->first || last->who != 0) {
         append(ws, l, w);
@@ -502,6 +503,8 @@ static void append_or_replace(struct writes *ws, struct line *l, struct write **
     w->value = NULL;
     last->job.call.kind = w->job.call.kind;
     last->expires = w->expires;
+    last->job.origin = w->job.origin; /* the rules may have been changed in between */
+    w->job.origin = before;
     atomic_fetch_add_explicit(&ws->bytes, weight_of(last), memory_order_relaxed);
     origin_count(last->job.origin, writes_coalesced);
 }

@@ -126,7 +126,7 @@ struct store_peek {
     bool herded; /* with PEEK_HIT, PEEK_BLOB: `herd` says more; with PEEK_MISS: out of time, but in its grace
                   */
     struct blob *blob;
-    struct store_herd herd; /* only if herded, and with PEEK_HIT or PEEK_BLOB */
+    struct store_herd herd; /* only if herded */
     /* private: what store_peek_ok() checks */
     const void *seen_index;
     const void *seen_bucket;

@@ -111,12 +111,25 @@ ms_since()
     is one cli GET item:1
     is "$(printf 'VALUE item:2 0 3\ntwo\nEND')" memcache 'get item:2'
     is "$(printf 'VA 3\none\nEN\nEND')" memcache 'mg item:1 v' 'mg item:9 v' 'get item:9'
+    memcache stats | grep -qx 'STAT cmd_meta 2'
+    memcache stats | grep -qx 'STAT cmd_get 4'
     is "$(printf 'one\ntwo\n\n')" cli MGET item:1 item:2 item:3 other
     is 3 cli STRLEN item:2
     [ "$(cli PTTL item:1)" -le 30000 ]
     [ "$(cli PTTL item:1)" -gt 20000 ]
     is 0 cli EXISTS other
     figure_is hits 2
+}
+
+@test "the herd ledger says how the origins are" {
+    start_node --origin 'item:*' "redis://127.0.0.1:$(free_port)" retries 0 --origin-breaker-failures 1
+    cli INFO herd | tr -d '\r' | grep -xF 'herd_origin0:glob=item:*,breaker=closed'
+    cli GET item:1 | grep '^ORIGIN'
+    cli INFO herd | tr -d '\r' | grep -xF 'herd_origin0:glob=item:*,breaker=open'
+    memcache 'stats herd' >"$BATS_TEST_TMPDIR/stats"
+    grep -qxF 'STAT origin:0:glob item:*' "$BATS_TEST_TMPDIR/stats"
+    grep -qx 'STAT origin:0:breaker open' "$BATS_TEST_TMPDIR/stats"
+    grep -qx 'STAT origin:0:fetches 1' "$BATS_TEST_TMPDIR/stats"
 }
 
 @test "200 readers of both dialects at once cause one fetch" {
@@ -151,6 +164,34 @@ ms_since()
     origin SET item:none value
     cli DEL item:none
     is value cli GET item:none
+}
+
+@test "a rule of herd-protect does not keep readers from asking the origin" {
+    start_redis
+    start_node --herd-protect '* park 15000 early on' \
+        --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT" negative-ttl 0
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'GET item:none\r\nGET mine\r\n' >&8
+    both_asked() { cli INFO herd | tr -d '\r' | grep -qx herd_fetches:2; }
+    eventually both_asked
+    is "" cli GET item:none
+    is END memcache 'get item:none'
+    is 3 origin_gets
+    exec 8>&-
+}
+
+@test "a request of several keys that waits by a rule still asks the origin of the others" {
+    start_redis
+    origin SET item:1 one
+    start_node --herd-protect 'mine:* park 100 lease 60000' --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT"
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    printf 'GET mine:1\r\n' >&8
+    held() { cli INFO herd | tr -d '\r' | grep -qx herd_fetches:1; }
+    eventually held
+    is "$(printf 'VALUE item:1 0 3\none\nEND')" memcache 'get mine:1 item:1'
+    cli DEL item:1
+    is "$(printf '\none')" cli MGET mine:1 item:1
+    exec 8>&-
 }
 
 @test "200 readers of a key whose origin fails" {
@@ -493,7 +534,7 @@ END
 
 @test "write through: clients that do not wait for the end" {
     start_redis
-    start_node --threads 2 --origin "a:* redis://127.0.0.1:$ORIGIN_PORT/1 write through timeout 1000 retries 0;
+    start_node --threads 2 --origin "a:* redis://127.0.0.1:$ORIGIN_PORT/1 write through timeout 4000 retries 0;
         b:* redis://127.0.0.1:$ORIGIN_PORT/2 write through timeout 10000 retries 0"
     is OK cli SET a:1 one
     is OK cli SET b:1 one
@@ -563,6 +604,22 @@ END
     is 0 figure writes_lost
 }
 
+@test "write behind: what is written after the rule was changed goes to the new origin" {
+    start_redis
+    start_node --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT" write behind timeout 300
+    old=$ORIGIN_PID
+    kill -STOP "$old"
+    is OK cli SET item:1 v1
+    is OK cli SET item:1 v2
+    ORIGIN_PORT=
+    start_redis
+    is OK cli CONFIG SET origin "item:* redis://127.0.0.1:$ORIGIN_PORT write behind"
+    is OK cli SET item:1 v3
+    kill -CONT "$old"
+    eventually is v3 origin GET item:1
+    eventually is 0 queue_bytes
+}
+
 @test "write behind: a full queue refuses, and says so" {
     start_node --origin '*' "redis://127.0.0.1:$(free_port)" write behind --origin-write-queue-limit 64kb
     value=$(printf '%30000s' x)
@@ -598,7 +655,7 @@ END
 @test "an absence that is not kept, because too many are, is an answer all the same" {
     start_redis
     start_node --threads 2 --origin '*' "redis://127.0.0.1:$ORIGIN_PORT" timeout 5000 --herd-negative-max-items 0
-    origin CLIENT PAUSE 1500 ALL
+    origin CLIENT PAUSE 4000 ALL # whoever comes after the answer has it asked for again
     is "100 (none)" readers 100 none
     is 1 origin_gets
 }
