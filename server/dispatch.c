@@ -728,6 +728,8 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
 
     x->session = s;
     x->errors = 0;
+    if (__builtin_expect((modes & SERVER_CLUSTER) != 0, 0))
+        routes_enter(w->server, &w->routes);
     if (gate_enter(w->server->gate, w->index))
         w->now = x->now = clock_now();
     if (s->dialect == DIALECT_RESP)
@@ -762,6 +764,8 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
     }
     lookout_batch(w, i);
     gate_leave(w->server->gate, w->index);
+    if (__builtin_expect((modes & SERVER_CLUSTER) != 0, 0))
+        routes_leave(&w->routes);
     push_flush(w);
     s->commands += i;
     counter_add(x->counters, commands_processed, i);

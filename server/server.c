@@ -15,6 +15,7 @@
 #include "server/changes.h"
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/cluster/routes.h"
 #include "server/gate.h"
 #include "server/herd/herd.h"
 #include "server/herd/protect.h"
@@ -288,6 +289,7 @@ struct server *server_new(struct options *options)
     pthread_mutex_init(&server->pause.lock, NULL);
     pthread_mutex_init(&server->errors.lock, NULL);
     pthread_mutex_init(&server->baseline.lock, NULL);
+    pthread_mutex_init(&server->routes_lock, NULL);
     make_run_id(server->run_id);
     if (build(server, err, sizeof err))
         return server;
@@ -299,10 +301,12 @@ struct server *server_new(struct options *options)
 void server_free(struct server **server)
 {
     struct server *s = *server;
+    const struct routes *routes;
 
     *server = NULL;
     if (s == NULL)
         return;
+    routes = atomic_load_explicit(&s->routes, memory_order_relaxed);
     listeners_close(s);
     if (s->signals.fd >= 0)
         close(s->signals.fd);
@@ -323,6 +327,8 @@ void server_free(struct server **server)
     changes_free(s);
     watches_free(s);
     herd_free(s);
+    routes_unpin(&routes);
+    pthread_mutex_destroy(&s->routes_lock);
     pthread_mutex_destroy(&s->pause.lock);
     memcache_auth_free(s);
     prefixes_free(&s->prefixes);

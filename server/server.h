@@ -26,6 +26,8 @@ struct peers;
 struct herd;
 struct herd_rules;
 struct origins;
+struct routes;
+struct control;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -122,11 +124,14 @@ struct server {
     uint64_t base_bytes;     /* resident at the start, before there was any data */
     _Atomic uint64_t memory_peak;
     _Atomic uint64_t heap_bytes; /* resident, outside the store: connections, buffers; measured by worker 0 */
-    _Atomic uint64_t other_bytes;        /* what the store was last told about the heap */
-    int64_t next_tick_ms;                /* worker 0's: see server_tick() */
-    _Atomic int64_t flush_at_ms;         /* server_flush_at(); 0: none is waiting */
-    struct memcache_auth *memcache_auth; /* memcache_auth.c's, under options_lock; NULL: no file */
-    struct prefixes prefixes;            /* memcached's stats detail */
+    _Atomic uint64_t other_bytes;          /* what the store was last told about the heap */
+    int64_t next_tick_ms;                  /* worker 0's: see server_tick() */
+    _Atomic int64_t flush_at_ms;           /* server_flush_at(); 0: none is waiting */
+    struct memcache_auth *memcache_auth;   /* memcache_auth.c's, under options_lock; NULL: no file */
+    struct prefixes prefixes;              /* memcached's stats detail */
+    struct control *control;               /* cluster/control.h; NULL: this node is in no cluster */
+    _Atomic(const struct routes *) routes; /* the latest, pinned; NULL: none. cluster/routes.h */
+    pthread_mutex_t routes_lock;           /* around pinning them */
 };
 
 /* Everything but its threads. Keeps a copy of *options, whose strings it takes over. NULL after saying why on

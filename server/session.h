@@ -15,7 +15,7 @@
 #include "server/clock.h"
 #include "server/herd/waiters.h"
 
-enum dialect { DIALECT_RESP, DIALECT_MEMCACHE };
+enum dialect { DIALECT_RESP, DIALECT_MEMCACHE, DIALECT_PEER };
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIPPING };
 
 /* What makes more of a request than its handler. While a session has none of
@@ -31,6 +31,7 @@ enum server_mode {
     SERVER_MONITORED = 1 << 16, /* somebody watches every request */
     SERVER_PAUSED = 1 << 17,    /* CLIENT PAUSE */
     SERVER_ORIGINS = 1 << 19,   /* missing keys may have to be fetched; origin/origins.h */
+    SERVER_CLUSTER = 1 << 20,   /* keys may live on other nodes; cluster/routes.h */
 };
 
 /* What CLIENT LIST shows as flags, in this order; "N" when there is nothing. */
@@ -71,6 +72,7 @@ struct session {
     uint64_t id;
     unsigned modes; /* enum session_mode */
     enum dialect dialect;
+    bool redirects;            /* came by cluster-client-port: is told where keys are */
     bool binary;               /* memcached's binary protocol; only its worker looks */
     struct producer *producer; /* of the reply under way, or NULL; owned */
     int resp;                  /* 2 or 3 */

@@ -187,6 +187,7 @@ void worker_free(struct worker **worker)
     out_free(&w->out);
     free(w->input);
     free(w->stage);
+    routes_unpin(&w->routes.routes);
     store_local_free(&w->exec.local);
     free(w);
 }
