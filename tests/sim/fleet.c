@@ -24,11 +24,17 @@ static void on_publish(void *owner, const struct cluster_state *state, enum clus
     f->epoch_fell += state->view->epoch < n->epoch;
     n->epoch = state->view->epoch;
     n->publications++;
+    n->pulls = 0;
     for (unsigned g = 0; g < granules_of(f); g++) {
         bool serves = state->self != NOBODY && state->view->holder[g] == state->self;
         if (n->serves[g] && !serves)
             n->serves_until[g] = now + takes;
         n->serves[g] = serves;
+        if (state->source[g] == NOBODY)
+            n->pulls_until[g] = 0;
+        else if (n->pulls_until[g] == 0)
+            n->pulls_until[g] = now + 1 + (int64_t)(world_random(f->world) % (uint64_t)f->pull_us);
+        n->pulls += n->pulls_until[g] > 0;
     }
     if (f->trace)
         printf("# %10.6f s node %u publishes epoch %llu: %zu members, %zu overrides, serves %u, %s\n",
@@ -113,15 +119,31 @@ void fleet_kill(struct fleet *f, unsigned node)
 
     world_end(f->world, node);
     cluster_free(&n->cluster);
+    n->pulls = 0;
     for (unsigned g = 0; g < granules_of(f); g++) {
         n->serves[g] = false;
         n->serves_until[g] = n->pulls_until[g] = 0;
     }
 }
 
+/* The data plane of a node that does not hang tells what it has pulled. */
+static void pull(struct fleet *f, struct fleet_node *n)
+{
+    for (unsigned g = 0; g < granules_of(f); g++)
+        if (n->pulls_until[g] > 0 && n->pulls_until[g] <= world_now_us(f->world))
+            cluster_pulled(n->cluster, (uint16_t)g);
+}
+
 void fleet_run(struct fleet *f, int64_t us)
 {
-    world_run(f->world, us);
+    const int64_t step = 10 * FLEET_MS;
+
+    for (; us > 0; us -= step) {
+        world_run(f->world, us < step ? us : step);
+        for (unsigned i = 0; i < f->count; i++)
+            if (fleet_runs(f, i) && f->nodes[i].pulls > 0)
+                pull(f, &f->nodes[i]);
+    }
 }
 
 bool fleet_runs(const struct fleet *f, unsigned node)

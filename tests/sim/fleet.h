@@ -18,6 +18,7 @@ struct fleet_node {
     unsigned boots;
     uint16_t weight;
     uint64_t epoch, publications;
+    unsigned pulls;
     bool *serves;          /* by granule */
     int64_t *serves_until; /* what it has lost */
     int64_t *pulls_until;  /* when its data plane will have all from the source; 0: no source */
