@@ -7,7 +7,7 @@
 
 enum {
     SECOND = 1000000,
-    RECORD_TYPICAL = 48, /* bytes in a packet, without a zone */
+    RECORD_TYPICAL = 64, /* bytes in a packet, with short names */
     /* All probe in the same eighth of a period, so that nobody waits much longer
      * than one for the next to look at him. */
     PHASE_PART = 8,
@@ -317,8 +317,11 @@ struct membership *membership_new(const struct membership_options *options, cons
         .id = who->id, .incarnation = who->boots << 16, .address = who->address, .weight = who->weight};
     struct membership *m;
 
-    memcpy(self.zone, who->zone, strnlen(who->zone, ZONE_MAX));
-    if (!options_make_sense(options) || (m = calloc(1, sizeof *m)) == NULL)
+    if (!options_make_sense(options) || !zone_valid(who->zone) || !hostname_valid(who->services.hostname))
+        return NULL;
+    memcpy(self.zone, who->zone, strlen(who->zone));
+    self.services = who->services;
+    if ((m = calloc(1, sizeof *m)) == NULL)
         return NULL;
     m->options = *options;
     m->out = out;

@@ -48,8 +48,9 @@ struct membership_self {
     struct node_id id;
     uint64_t boots; /* how often it has been started, this one included: must rise */
     struct address address;
-    uint16_t weight;
+    uint16_t weight; /* 0: owns nothing */
     char zone[ZONE_MAX + 1];
+    struct services services;
 };
 
 enum member_event {
@@ -106,7 +107,7 @@ struct membership_counters {
 #undef X
 };
 
-/* NULL when memory or the options forbid. */
+/* NULL when memory, the options, the zone or the hostname forbid. */
 struct membership *membership_new(const struct membership_options *, const struct membership_self *,
                                   struct transport, struct membership_hooks);
 void membership_free(struct membership **);

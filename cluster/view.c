@@ -10,7 +10,7 @@
 
 enum {
     HEADER_BYTES = 36,
-    MEMBER_BYTES = 20 + 8 + 1 + 2 + 4 * 2 + 1 + 1 + 1, /* and ip, zone, hostname */
+    MEMBER_BYTES = 20 + 8 + 1 + 2 + 5 * 2 + 1 + 1 + 1, /* and ip, zone, hostname */
     OVERRIDE_BYTES = 4,
 };
 
@@ -282,6 +282,7 @@ static uint8_t *put_member(uint8_t *p, const struct view_member *m)
     p = put(p, m->client_port, 2);
     p = put(p, m->port, 2);
     p = put(p, m->memcache_port, 2);
+    p = put(p, m->link_port, 2);
     p = put_bytes(put(p, m->ip_bytes, 1), m->ip, m->ip_bytes);
     p = put_text(p, m->zone);
     return put_text(p, m->hostname);
@@ -376,6 +377,7 @@ static enum view_fault take_member(struct window *w, struct view_member *m, stru
     m->client_port = (uint16_t)take(w, 2);
     m->port = (uint16_t)take(w, 2);
     m->memcache_port = (uint16_t)take(w, 2);
+    m->link_port = (uint16_t)take(w, 2);
     m->ip_bytes = (uint8_t)take(w, 1);
     if (state > VIEW_FAILED || m->ip_bytes > sizeof m->ip)
         return w->short_of ? VIEW_BAD_LENGTH : VIEW_BAD_MEMBER;

@@ -16,7 +16,7 @@
  *   16 cluster   2 members   2 overrides
  *   then each member, ids ascending:
  *     20 id   8 incarnation   1 state   2 weight   2 cluster port   2 client port
- *     2 port   2 memcache port   1 bytes of ip, 4 or 16   ip
+ *     2 port   2 memcache port   2 link port   1 bytes of ip, 4 or 16   ip
  *     1 length of zone   zone   1 length of hostname   hostname
  *   then each override, granules ascending:   2 granule   2 member that holds it
  *
@@ -46,7 +46,7 @@ struct view_member {
     uint64_t incarnation;
     enum view_state state;
     uint16_t weight; /* 0: a member that owns nothing */
-    uint16_t cluster_port, client_port, port, memcache_port;
+    uint16_t cluster_port, client_port, port, memcache_port, link_port;
     uint8_t ip_bytes; /* 4 or 16 */
     uint8_t ip[16];
     const char *zone;     /* "": a zone like any other */

@@ -572,9 +572,9 @@ struct world *world_new(unsigned nodes, uint64_t seed)
         n->clock_us = (int64_t)(roll(&w->net_dice) % 1000000000000);
         n->alarm_us = n->alarm_queued_us = INT64_MAX;
         n->inbox_end = &n->inbox;
-        for (int b = 0; b < 16; b += 8) {
+        for (int b = 0; b < NODE_ID_BYTES; b += 4) {
             uint64_t part = roll(&w->net_dice);
-            memcpy(n->id.bytes + b, &part, 8);
+            memcpy(n->id.bytes + b, &part, 4);
         }
     }
     return w;

@@ -10,8 +10,8 @@
 #include "cluster/transport.h"
 
 enum {
-    WORLD_ENVELOPE = 53 + 28, /* bytes around a datagram: frame.h's, IP and UDP */
-    WORLD_SEGMENT = 53 + 40   /* and around a stream's message, roughly */
+    WORLD_ENVELOPE = 57 + 28, /* bytes around a datagram: frame.h's, IP and UDP */
+    WORLD_SEGMENT = 57 + 40   /* and around a stream's message, roughly */
 };
 
 struct world;
