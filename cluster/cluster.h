@@ -25,8 +25,38 @@ struct cluster_state {
     const uint16_t *source; /* by granule that this node holds: who still has items of it, or NOBODY */
 };
 
-enum cluster_cause { CLUSTER_MEMBERS, CLUSTER_CLAIMED, CLUSTER_YIELDED, CLUSTER_PULLED, CLUSTER_TOLD };
+enum cluster_cause {
+    CLUSTER_MEMBERS, /* somebody came, went or changed; what dead nodes held is taken */
+    CLUSTER_CLAIMED, /* granules came to this node */
+    CLUSTER_YIELDED, /* this node gave granules to others */
+    CLUSTER_PULLED,  /* a source has nothing more */
+    CLUSTER_TOLD     /* others did so among themselves, or a later epoch was heard of */
+};
 const char *cluster_cause_name(enum cluster_cause);
+
+#define CLUSTER_COUNTERS(X)                                                                                  \
+    X(publications, "views published")                                                                       \
+    X(publications_failed, "views not made for want of memory")                                              \
+    X(claims_made, "granules asked of their holders, repetitions included")                                  \
+    X(claims_refused, "granules asked of this node, and kept for the time being")                            \
+    X(yields, "granules given to their owners")                                                              \
+    X(gains, "granules given to this node")                                                                  \
+    X(takeovers, "granules taken whose holder was dead, or that nobody had held")                            \
+    X(lost, "granules lost to a newer entry that this node did not make")                                    \
+    X(entries_told, "entries of the table told to others")                                                   \
+    X(entries_news, "entries heard that were news")                                                          \
+    X(table_digests, "digests of the table sent")                                                            \
+    X(table_exchanges_begun, "exchanges of entries begun")                                                   \
+    X(table_exchanges_served, "exchanges of entries served")                                                 \
+    X(table_sessions_refused, "streams refused, being too many at once")                                     \
+    X(table_sessions_expired, "streams that took too long")                                                  \
+    X(table_packets_bad, "packets about the table that are none, or of other rules")
+
+struct cluster_counters {
+#define X(name, help) uint64_t name;
+    CLUSTER_COUNTERS(X)
+#undef X
+};
 
 struct cluster_hooks {
     void *owner;
@@ -54,10 +84,15 @@ struct cluster *cluster_new(const struct cluster_options *, const struct members
 void cluster_free(struct cluster **);
 struct transport_user cluster_user(struct cluster *);
 void cluster_start(struct cluster *);
-/* For seeds, vouching, refused links, forgetting, and looking. */
+/* For seeds, vouching, refused links, forgetting, and looking; the weight is set here. */
 struct membership *cluster_membership(struct cluster *);
 /* What is published now. */
 const struct cluster_state *cluster_state(const struct cluster *);
+
+const struct cluster_counters *cluster_counters(const struct cluster *);
+/* Whether it has learned the table, and may own something: until then its weight is 0. */
+bool cluster_learned(const struct cluster *);
+void cluster_set_weight(struct cluster *, uint16_t weight);
 
 /* This node gives all its granules away and then leaves; poll cluster_gone(). */
 void cluster_drain(struct cluster *);

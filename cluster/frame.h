@@ -19,7 +19,12 @@
 #include "cluster/keyring.h"
 #include "cluster/transport.h"
 
-enum { FRAME_VERSION = 1, FRAME_OVERHEAD = 1 + 4 + NODE_ID_BYTES + 8 + 8 + 16, FRAME_WINDOW = 64, CHALLENGE_BYTES = 16 };
+enum {
+    FRAME_VERSION = 1,
+    FRAME_OVERHEAD = 1 + 4 + NODE_ID_BYTES + 8 + 8 + 16,
+    FRAME_WINDOW = 64,
+    CHALLENGE_BYTES = 16
+};
 
 /* Minted when a cluster is; a new generation is a new cluster. */
 struct cluster_identity {

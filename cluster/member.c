@@ -408,6 +408,11 @@ void membership_tell_vitals(struct membership *m, struct vitals vitals)
     m->vitals = roster_at(m->roster, SELF)->vitals = vitals;
 }
 
+uint64_t membership_epoch_heard(const struct membership *m)
+{
+    return m->epoch_heard;
+}
+
 void membership_set_weight(struct membership *m, uint16_t weight)
 {
     struct record self = roster_at(m->roster, SELF)->record;

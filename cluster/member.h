@@ -124,6 +124,8 @@ bool membership_gone(const struct membership *);
 
 /* Rides along on every probe. */
 void membership_tell_vitals(struct membership *, struct vitals);
+/* The highest epoch that any other has told; 0: none. */
+uint64_t membership_epoch_heard(const struct membership *);
 void membership_set_weight(struct membership *, uint16_t weight);
 /* A reply came on the data link: no need to probe it for a period. */
 void membership_vouch(struct membership *, const struct node_id *);

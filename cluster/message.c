@@ -7,7 +7,7 @@ _Static_assert(RECORD_MAX + 5 + 8 * DIGEST_BUCKETS < DATAGRAM_MAX, "any message 
 
 /* ---- texts: as views have them, see view.h ---------------------------- */
 
-#define ZONE_MARKS "._:/-"
+#define ZONE_MARKS     "._:/-"
 #define HOSTNAME_MARKS "._-"
 
 static bool text_valid(const char *text, size_t max, const char *marks)

@@ -15,6 +15,7 @@
 #include "server/changes.h"
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/cluster/control.h"
 #include "server/cluster/routes.h"
 #include "server/gate.h"
 #include "server/herd/herd.h"
@@ -52,6 +53,15 @@ void server_stop(struct server *server, bool now)
         worker_wake(server->workers[i]);
 }
 
+void server_shutdown(struct server *server, bool drain, bool now)
+{
+    if (server->control != NULL && drain && control_drain(server->control))
+        return; /* it stops the node when that is done */
+    if (server->control != NULL)
+        control_leave(server->control);
+    server_stop(server, now);
+}
+
 /* As memcached: whoever changes the file sends SIGHUP. A bad file changes nothing. */
 static void reload_auth(struct server *server)
 {
@@ -77,12 +87,15 @@ static void on_signal(struct loop_source *source, unsigned events)
         reload_auth(server);
         bool ok = log_open(server->options.logfile); /* it may have been rotated away */
         log_event(LOG_LEVEL_NOTICE, "log_reopened", "ok=%d", ok);
+        if (server->control != NULL)
+            control_reload(server->control);
         return;
     }
-    bool again = atomic_load_explicit(&server->stopping, memory_order_relaxed);
+    bool again = atomic_load_explicit(&server->stopping, memory_order_relaxed) ||
+                 (server->control != NULL && control_drains(server->control));
 
     log_event(LOG_LEVEL_NOTICE, "stopping", "signal=%u again=%d", info.ssi_signo, again);
-    server_stop(server, again);
+    server_shutdown(server, !again, again);
 }
 
 static bool open_signals(struct server *server)
@@ -268,7 +281,8 @@ static bool build(struct server *server, char *err, size_t err_len)
            (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
            (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
            open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
+           make_workers(server, workers) && open_signals(server) &&
+           control_open(server, err, err_len) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -327,6 +341,7 @@ void server_free(struct server **server)
     changes_free(s);
     watches_free(s);
     herd_free(s);
+    control_free(s);
     routes_unpin(&routes);
     pthread_mutex_destroy(&s->routes_lock);
     pthread_mutex_destroy(&s->pause.lock);
@@ -373,7 +388,7 @@ int server_run(struct server *server)
     struct loop *loop = server->workers[0]->loop;
     unsigned running = start_threads(server);
     bool ok = running + 1 == server->workers_len && origins_start(server) &&
-              loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) &&
+              loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) && control_start(server) &&
               listeners_start(server);
 
     if (ok) {
@@ -389,6 +404,7 @@ int server_run(struct server *server)
     }
     for (unsigned i = 1; i <= running; i++)
         pthread_join(server->workers[i]->thread, NULL);
+    control_stop(server);
     origins_stop(server, (int64_t)server->options.shutdown_timeout * 1000);
     log_event(LOG_LEVEL_NOTICE, "stopped", "pid=%d", (int)getpid());
     return ok ? 0 : 1;
@@ -613,6 +629,9 @@ const char *server_apply_option(struct server *server, const char *name)
         log_set_level((enum log_level)o->loglevel);
     if (strcmp(name, "tcp-keepalive") == 0)
         listeners_apply_keepalive(server);
+    if (server->control != NULL && (strcmp(name, "cluster-enabled") == 0 ||
+                                    strncmp(name, "cluster-announce-", 17) == 0))
+        return "other nodes know this one by it: set it in the configuration file, and restart the node";
     if (strncmp(name, "slowlog-", 8) == 0 || strncmp(name, "latency-", 8) == 0)
         return lookout_apply(server->lookout, o);
     if (strcmp(name, "maxclients") == 0 && allowed_clients(o->maxclients) < o->maxclients)

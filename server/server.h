@@ -170,6 +170,9 @@ uint64_t server_rss(void);
 const char *server_apply_option(struct server *server, const char *name);
 /* Asks all workers to stop; returns at once. Any thread. `now`: clients get no time to take their replies. */
 void server_stop(struct server *server, bool now);
+/* What an operator means by that. In a cluster what the node holds is handed over before, if there is
+ * anybody and `drain`. */
+void server_shutdown(struct server *server, bool drain, bool now);
 /* maxmemory, or all that the machine has when it is 0. */
 uint64_t server_memory_limit(const struct options *o);
 /* A limit, or one part of so many of maxmemory where that is less: what suits a large node must not fill a

@@ -43,6 +43,12 @@ const struct routes *routes_pin_current(struct server *server);
 void routes_enter(struct server *server, struct routes_user *user);
 void routes_leave(struct routes_user *user);
 
+/* Whether there is anybody else in the cluster, so that it is told by addresses that all agree on. */
+static inline bool routes_of_several(const struct routes *r)
+{
+    return r != NULL && (r->view->member_count > 1 || r->self == NOBODY);
+}
+
 static inline unsigned routes_granule(const struct routes *r, unsigned slot)
 {
     return granule_of_slot(slot, r->view->rules.granules);

@@ -1,0 +1,58 @@
+/* fleet.h - whole control planes in a fake world, and what they publish.
+ *
+ * To publish takes a node a while, in which its loop stands still and its workers act by the old view or by
+ * the new one: what it loses it serves until the end of that time, what it gains from the beginning. */
+#ifndef CORRAL_TESTS_FLEET_H
+#define CORRAL_TESTS_FLEET_H
+
+#include "cluster/cluster.h"
+#include "tests/sim/world.h"
+
+#define FLEET_MS     INT64_C(1000)
+#define FLEET_SECOND INT64_C(1000000)
+
+struct fleet_node {
+    struct fleet *fleet;
+    unsigned index;
+    struct cluster *cluster; /* NULL while it does not run */
+    unsigned boots;
+    uint16_t weight;
+    uint64_t epoch, publications;
+    unsigned pulls;
+    bool *serves;          /* by granule */
+    int64_t *serves_until; /* what it has lost */
+    int64_t *pulls_until;  /* when its data plane will have all from the source; 0: no source */
+};
+
+struct fleet {
+    struct world *world;
+    struct cluster_options options;
+    unsigned count;
+    struct fleet_node *nodes;
+    int64_t publish_us; /* at most, how long it takes */
+    int64_t pull_us;    /* at most, how long it takes to pull a granule */
+    uint64_t epoch_fell;
+    uint64_t events[MEMBER_CONFLICT + 1];
+    bool trace;
+};
+
+struct fleet *fleet_new(unsigned nodes, uint64_t seed);
+void fleet_free(struct fleet **);
+/* Its seeds are the first three nodes. */
+void fleet_start(struct fleet *, unsigned node);
+void fleet_kill(struct fleet *, unsigned node);
+void fleet_run(struct fleet *, int64_t us);
+bool fleet_runs(const struct fleet *, unsigned node);
+bool fleet_serves(const struct fleet *, unsigned node, unsigned granule);
+/* How many granules are served by two nodes or more. */
+unsigned fleet_doubled(const struct fleet *);
+/* How many are served by that node. */
+unsigned fleet_share(const struct fleet *, unsigned node);
+/* All that run know each other and nobody else, have the same view, and each granule is served by its owner.
+ */
+bool fleet_agrees(const struct fleet *);
+/* Runs in steps until all agree, and says how long it took; -1 if they never did. */
+int64_t fleet_until_agreed(struct fleet *, int64_t step_us, int64_t most_us);
+void fleet_check(const struct fleet *);
+
+#endif
