@@ -8,7 +8,7 @@
 #ifndef CORRAL_CONTROL_H
 #define CORRAL_CONTROL_H
 
-#include "cluster/member.h"
+#include "cluster/cluster.h"
 #include "cluster/real_transport.h"
 #include "server/server.h"
 
@@ -58,6 +58,14 @@ void control_pulled(struct control *control, uint16_t granule);
 
 /* ---- figures ---- */
 
+/* Who is known, and not (or perhaps not) there. */
+enum { CONTROL_ABSENT_MAX = 16 };
+struct control_absent {
+    struct node_id id;
+    struct address address;
+    enum member_state state;
+};
+
 struct control_status {
     uint32_t members[4];  /* by enum member_state, this node included */
     unsigned health;      /* membership_health() */
@@ -65,6 +73,10 @@ struct control_status {
     bool draining, gone;
     uint64_t letters_dropped;
     uint64_t placements; /* routes published */
+    bool learned;        /* cluster_learned() */
+    struct control_absent absent[CONTROL_ABSENT_MAX];
+    size_t absent_count; /* of the first so many */
+    struct cluster_counters cluster;
     struct membership_counters membership;
     struct real_counters transport;
 };

@@ -2,7 +2,6 @@
 #ifndef CORRAL_CONTROL_INSIDE_H
 #define CORRAL_CONTROL_INSIDE_H
 
-#include "cluster/cluster.h"
 #include "server/cluster/control.h"
 #include "server/cluster/secrets.h"
 #include "server/cluster/state_file.h"

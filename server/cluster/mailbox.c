@@ -142,16 +142,25 @@ void control_pulled(struct control *c, uint16_t granule)
 
 /* ---- what is to be seen ---- */
 
+static void note_absent(struct control_status *s, const struct record *r)
+{
+    if (r->state != MEMBER_ALIVE && s->absent_count < CONTROL_ABSENT_MAX)
+        s->absent[s->absent_count++] =
+            (struct control_absent){r->id, r->address, (enum member_state)r->state};
+}
+
 void mailbox_show_members(struct control *c)
 {
     struct membership *members = cluster_membership(c->cluster);
-    uint32_t cursor = 0, states[4] = {0};
+    struct control_status seen = {.absent_count = 0};
+    uint32_t cursor = 0;
     const struct record *r;
     struct known *known;
     size_t count = 0;
 
     while ((r = membership_next(members, &cursor)) != NULL) {
-        states[r->state]++;
+        seen.members[r->state]++;
+        note_absent(&seen, r);
         count++;
     }
     known = calloc(count, sizeof *known);
@@ -161,7 +170,9 @@ void mailbox_show_members(struct control *c)
         known[i] = (struct known){r->id, r->state};
     }
     pthread_mutex_lock(&c->lock);
-    memcpy(c->status.members, states, sizeof states);
+    memcpy(c->status.members, seen.members, sizeof seen.members);
+    memcpy(c->status.absent, seen.absent, sizeof seen.absent);
+    c->status.absent_count = seen.absent_count;
     if (known != NULL) { /* else as it was a moment ago */
         free(c->known);
         c->known = known;
@@ -179,6 +190,8 @@ void mailbox_show_figures(struct control *c)
     s->health = membership_health(members);
     s->pulled_from = cluster_pulled_from(c->cluster);
     s->gone = cluster_gone(c->cluster);
+    s->learned = cluster_learned(c->cluster);
+    s->cluster = *cluster_counters(c->cluster);
     s->membership = *membership_counters(members);
     s->transport = *real_transport_counters(c->transport);
     pthread_mutex_unlock(&c->lock);

@@ -1,5 +1,6 @@
 #include "server/cluster/report.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "server/check.h"
@@ -56,6 +57,10 @@ static void put_status(struct sheet *sheet, const struct control_status *s)
     put(sheet, "members_left", s->members[MEMBER_LEFT]);
     put(sheet, "placements", s->placements);
     put(sheet, "letters_dropped", s->letters_dropped);
+    put(sheet, "learned", s->learned);
+#define X(name, help) put(sheet, #name, s->cluster.name);
+    CLUSTER_COUNTERS(X)
+#undef X
 #define X(name, help) put(sheet, #name, s->membership.name);
     MEMBERSHIP_COUNTERS(X)
 #undef X
@@ -96,6 +101,22 @@ size_t cluster_figures(struct server *server, const struct counters *counters,
     put_counters(&sheet, counters);
     routes_unpin(&routes);
     return sheet.len;
+}
+
+bool cluster_absent_line(struct server *server, size_t i, char *line, size_t len)
+{
+    char id[NODE_ID_TEXT + 1] = "", address[ADDRESS_TEXT_MAX];
+    struct control_status status;
+
+    if (server->control == NULL)
+        return false;
+    control_status(server->control, &status);
+    if (i >= status.absent_count)
+        return false;
+    node_id_to_text(&status.absent[i].id, id);
+    address_print(&status.absent[i].address, address);
+    snprintf(line, len, "node=%s,addr=%s,state=%s", id, address, member_state_name(status.absent[i].state));
+    return true;
 }
 
 bool cluster_is_whole(struct server *server)

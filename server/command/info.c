@@ -510,12 +510,15 @@ static void info_cluster(struct info *info)
 {
     struct cluster_figure figures[CLUSTER_FIGURES_MAX];
     size_t n = cluster_figures(info->server, &info->counters, figures);
+    char absent[160];
 
     number(info, "cluster_enabled", option_live(&info->server->options, cluster_enabled));
     if (n > 0)
         line(info, "cluster_state:%s", cluster_is_whole(info->server) ? "ok" : "fail");
     for (size_t i = 0; i < n; i++)
         line(info, "cluster_%s:%llu", figures[i].name, (unsigned long long)figures[i].value);
+    for (size_t i = 0; cluster_absent_line(info->server, i, absent, sizeof absent); i++)
+        line(info, "cluster_absent%zu:%s", i, absent);
 }
 
 static void info_origins(struct info *info)
