@@ -989,7 +989,7 @@ static void on_timer(struct timer *timer)
     const struct session *s = &c->session;
 
     if (host_is_link(c)) { /* and has not proven in time who it is */
-        counter_add(c->worker->exec.counters, cluster_handshakes_failed, 1);
+        counter_add(c->worker->exec.counters, link_handshakes_failed, 1);
         conn_close(c);
         return;
     }

@@ -149,7 +149,7 @@ static void welcome_link(struct listener *l, int fd, const struct sockaddr_stora
     struct conn *c;
 
     if (atomic_load_explicit(&server->links, memory_order_relaxed) >= most) {
-        counter_add(&server->workers[0]->counters, cluster_links_rejected, 1);
+        counter_add(&server->workers[0]->counters, link_rejected, 1);
         close(fd);
         return;
     }

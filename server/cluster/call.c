@@ -193,7 +193,7 @@ void calls_expire(struct link *l)
                 nearest = c->deadline;
             continue;
         }
-        counter_add(l->links->worker->exec.counters, cluster_calls_late, 1);
+        counter_add(l->links->worker->exec.counters, call_late, 1);
         if (c->at < sent_so_far(l))
             say_forget(l, c->id, epoch_of(l->links));
         call_end(c, c->at < sent_so_far(l) ? CALL_LOST : CALL_UNSENT, (struct slice){0}, NULL);
@@ -262,7 +262,7 @@ static struct call *begin(struct worker *w, uint16_t to, size_t size, const stru
     if (l->state == LINK_DOWN)
         return end_soon(links, c, false);
     if (size > PEER_BODY_MAX || is_full(links, l, size)) {
-        counter_add(w->exec.counters, cluster_calls_refused, 1);
+        counter_add(w->exec.counters, call_refused, 1);
         return end_soon(links, c, true);
     }
     c->at = l->out_base + l->out.len;
@@ -277,7 +277,7 @@ static struct call *begin(struct worker *w, uint16_t to, size_t size, const stru
     hang(l, c);
     ring_at(l, c->deadline);
     link_touch(l);
-    counter_add(w->exec.counters, cluster_calls, 1);
+    counter_add(w->exec.counters, call_sent, 1);
     return c;
 }
 

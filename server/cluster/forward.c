@@ -408,7 +408,7 @@ static bool ask(struct worker *w, struct forward *f, uint16_t holder, const stru
     if (asked != NULL) {
         o.hops = (uint8_t)((asked->header.flags & PEER_HOPS) + 1);
         o.asker = asked->asker;
-        counter_add(w->exec.counters, cluster_passed_on, 1);
+        counter_add(w->exec.counters, forward_passed_on, 1);
     }
     f->version = w->routes.routes->version;
     if ((f->call = call_begin(w, holder, rq, &o)) == NULL)
@@ -520,7 +520,7 @@ static void tell_failure(struct exec *x, const struct request *rq, bool unknown)
                                : "the node that has this key cannot be reached; try again later";
     char line[160];
 
-    counter_add(x->counters, cluster_writes_failed, 1);
+    counter_add(x->counters, forward_writes_failed, 1);
     if (s->dialect == DIALECT_RESP) {
         reply_error(x, "CLUSTERDOWN %s", text);
         return;
@@ -547,7 +547,7 @@ static enum forward_verdict give_up(struct exec *x, const struct request *rq, bo
     if (x->asked != NULL)
         return hand_back(x, unknown ? PEER_LOST : PEER_NOT_MINE);
     if (reads) {
-        counter_add(x->counters, cluster_reads_given_up, 1);
+        counter_add(x->counters, forward_reads_given_up, 1);
         return FORWARD_MISS;
     }
     tell_failure(x, rq, unknown);

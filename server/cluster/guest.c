@@ -231,7 +231,7 @@ bool host_is_idle(const struct conn *link)
 
 static bool turn_away(struct worker *w, const struct conn *link, enum handshake_fault fault)
 {
-    counter_add(w->exec.counters, cluster_handshakes_failed, 1);
+    counter_add(w->exec.counters, link_handshakes_failed, 1);
     if (worker_may_log(w))
         log_event(LOG_LEVEL_WARNING, "link_refused", "addr=%s reason=\"%s\"", link->session.address,
                   handshake_fault_text(fault));
@@ -489,13 +489,13 @@ static bool take_in(struct worker *w, struct host *h, const struct asked *asked,
     }
     pass_held(&h->spare->session, &c->session);
     if (h->guests_len > (uint32_t)option_live(w->exec.options, cluster_guests_max)) {
-        counter_add(w->exec.counters, cluster_guests_refused, 1);
+        counter_add(w->exec.counters, forward_guests_refused, 1);
         c->session.parked = PARK_NOT;
         conn_close(c); /* and with it what it had registered; guest_leave() tells the asker */
         return true;
     }
     c->session.position = 0;
-    counter_add(w->exec.counters, cluster_guests, 1);
+    counter_add(w->exec.counters, forward_guests, 1);
     if (c->session.parked != PARK_CALL)
         put_parked(&w->out, w, asked->header.id, patience_for(w, &c->session));
     return conn_park_guest(c, frame);
@@ -550,7 +550,7 @@ static unsigned execute_batch(struct worker *w, struct host *h, struct dispatch_
     routes_leave(&w->routes);
     push_flush(w);
     x->out->limit = h->reply_most;
-    counter_add(x->counters, cluster_served, done);
+    counter_add(x->counters, forward_served, done);
     return done;
 }
 

@@ -126,7 +126,7 @@ static void fail(struct link *l, const char *why)
     node_id_to_text(&l->node, name);
     if (was_up || l->down_since_ms == 0) {
         l->down_since_ms = w->ticks_ms;
-        counter_add(w->exec.counters, cluster_links_lost, 1);
+        counter_add(w->exec.counters, link_lost, 1);
         if (worker_may_log(w))
             log_event(LOG_LEVEL_NOTICE, "link_lost", "node=%.*s worker=%u calls=%s reason=\"%s\"", NODE_ID_TEXT,
                       name, w->index, l->first != NULL ? "some" : "none", why);
@@ -142,7 +142,7 @@ static void fail(struct link *l, const char *why)
 
 static void refuse(struct link *l, enum handshake_fault fault)
 {
-    counter_add(l->links->worker->exec.counters, cluster_handshakes_failed, 1);
+    counter_add(l->links->worker->exec.counters, link_handshakes_failed, 1);
     fail(l, handshake_fault_text(fault));
 }
 
@@ -205,7 +205,7 @@ static void send_frames(struct link *l)
             fail(l, strerror(errno));
             return;
         }
-        counter_add(l->links->worker->exec.counters, cluster_link_output_bytes, n);
+        counter_add(l->links->worker->exec.counters, link_output_bytes, n);
         out->sent += (size_t)n;
     }
     forget_sent(l);
@@ -311,7 +311,7 @@ static void is_up(struct link *l)
     l->retry_ms = 0;
     l->down_since_ms = 0;
     timers_cancel(&w->timers, &l->timer);
-    counter_add(w->exec.counters, cluster_links_made, 1);
+    counter_add(w->exec.counters, link_made, 1);
     calls_expire(l); /* sets the timer for those that have waited for this */
     link_touch(l);
 }
@@ -450,7 +450,7 @@ static void read_frames(struct link *l)
             fail(l, n == 0 ? "it hung up" : strerror(errno));
             return;
         }
-        counter_add(w->exec.counters, cluster_link_input_bytes, n);
+        counter_add(w->exec.counters, link_input_bytes, n);
         turn += (size_t)n;
         if (l->big != NULL) {
             l->big_len += (size_t)n;
