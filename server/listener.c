@@ -122,9 +122,6 @@ static const struct refusal *refusal_for(struct listener *l, const struct sockad
     struct counters *counters = &server->workers[0]->counters;
     uint32_t per_address = (uint32_t)option_live(&server->options, maxclients_per_address);
 
-    /* Nodes prove who they are by themselves, and clients are not to keep them out. */
-    if (l->dialect == DIALECT_PEER)
-        return NULL;
     if (atomic_load_explicit(&server->clients, memory_order_relaxed) >=
         (uint32_t)option_live(&server->options, maxclients)) {
         counter_add(counters, connections_rejected, 1);
@@ -140,6 +137,27 @@ static const struct refusal *refusal_for(struct listener *l, const struct sockad
         return &too_many_of_yours;
     }
     return NULL;
+}
+
+/* Another node, as it says: whether that is so it has to prove (cluster/guest.h). None of the clients' limits
+ * is for it. */
+static void welcome_link(struct listener *l, int fd, const struct sockaddr_storage *from)
+{
+    struct server *server = l->server;
+    uint32_t most = (uint32_t)option_live(&server->options, cluster_links_max);
+    char remote[ADDRESS_MAX], local[ADDRESS_MAX];
+    struct conn *c;
+
+    if (atomic_load_explicit(&server->links, memory_order_relaxed) >= most) {
+        counter_add(&server->workers[0]->counters, link_rejected, 1);
+        close(fd);
+        return;
+    }
+    addresses(l, fd, from, remote, local);
+    if ((c = conn_new(DIALECT_PEER, fd, remote, local, server->workers[0]->now)) == NULL)
+        return;
+    atomic_fetch_add_explicit(&server->links, 1, memory_order_relaxed);
+    worker_adopt(server->workers[l->next_worker++ % server->workers_len], c);
 }
 
 static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
@@ -245,6 +263,10 @@ static void on_connection(struct loop_source *source, unsigned events)
         socklen_t len = sizeof peer;
         int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+        if (fd >= 0 && l->dialect == DIALECT_PEER) {
+            welcome_link(l, fd, &peer);
+            continue;
+        }
         if (fd >= 0) {
             welcome(l, fd, &peer);
             continue;

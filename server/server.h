@@ -130,6 +130,7 @@ struct server {
     struct memcache_auth *memcache_auth;   /* memcache_auth.c's, under options_lock; NULL: no file */
     struct prefixes prefixes;              /* memcached's stats detail */
     struct control *control;               /* cluster/control.h; NULL: this node is in no cluster */
+    _Atomic uint32_t links;                /* connections at cluster-link-port */
     _Atomic(const struct routes *) routes; /* the latest, pinned; NULL: none. cluster/routes.h */
     pthread_mutex_t routes_lock;           /* around pinning them */
 };
