@@ -23,21 +23,21 @@ enum {
     START_MS = 20 * 1000,
     STOP_MS = 20 * 1000,
     LOOK_MS = 50,
+    PORT_MAX = 65535,
 };
 
 static const char usage[] =
-    "usage: corral up <nodes> [--dir <folder>] [--port <first>] [--memcache-port <first>] [--<option> "
-    "<value>]...\n"
+    "usage: corral up <nodes> [--dir <folder>] [--<option> <value>]...\n"
     "\n"
-    "Runs that many nodes on this machine, which share the keys, until Ctrl-C. The first has the ports "
-    "given\n"
-    "(6379 and 11211), each further one those above the one before. Their configuration, logs and state are "
-    "in\n"
-    "the folder; without one, in a new one that is removed at the end. All other options go to every node.\n";
+    "Runs that many nodes on this machine, which share the keys, until Ctrl-C. The first\n"
+    "has the usual ports, or those given as --port, --memcache-port, --cluster-port and\n"
+    "--cluster-client-port; each further one those above the one before. Configuration,\n"
+    "logs and state are in the folder; without one, in a new one that is removed at the\n"
+    "end. All other options go to every node.\n";
 
 struct up {
     unsigned nodes;
-    int port, memcache_port;
+    int port, memcache_port, cluster_port, client_port; /* the first node's */
     char dir[DIR_MAX];
     bool own_dir;
     char corrald[PATH_MAX];
@@ -54,7 +54,7 @@ static bool fail(const char *what, const char *about)
 
 static int cluster_port(const struct up *up, unsigned i)
 {
-    return up->port + CLUSTER_ABOVE + 2 * (int)i; /* and the port of the links after it */
+    return up->cluster_port + 2 * (int)i; /* and the port of the links after it */
 }
 
 static void name_file(const struct up *up, unsigned i, const char *end, char path[PATH_MAX])
@@ -109,7 +109,7 @@ static bool write_config(const struct up *up, unsigned i)
     fprintf(file, "port %d\nmemcache-port %d\nthreads %u\n", up->port + (int)i, up->memcache_port + (int)i,
             threads_each(up));
     fprintf(file, "cluster-enabled yes\ncluster-name up-%d\ncluster-port %d\ncluster-client-port %d\n",
-            up->port, cluster_port(up, i), up->port + (int)i + CLIENT_ABOVE);
+            up->port, cluster_port(up, i), up->client_port + (int)i);
     fputs("cluster-seeds", file);
     for (unsigned other = 0; other < up->nodes; other++)
         fprintf(file, " 127.0.0.1:%d", cluster_port(up, other));
@@ -162,12 +162,46 @@ static bool read_port(const char *word, int *port)
     long n = strtol(word, &end, 10);
 
     *port = (int)n;
-    return *word != '\0' && *end == '\0' && n > 0 && n <= 65535;
+    return *word != '\0' && *end == '\0' && n > 0 && n <= PORT_MAX;
+}
+
+/* The usual ones, where one was not given: as far above port as they usually are. */
+static bool choose_ports(struct up *up)
+{
+    int n = (int)up->nodes;
+
+    if (up->cluster_port == 0)
+        up->cluster_port = up->port + CLUSTER_ABOVE;
+    if (up->client_port == 0)
+        up->client_port = up->port + CLIENT_ABOVE;
+    return up->port + n <= PORT_MAX && up->memcache_port + n <= PORT_MAX &&
+           up->cluster_port + 2 * n <= PORT_MAX && up->client_port + n <= PORT_MAX;
+}
+
+/* Whether it is one of the ports; *ok becomes false when the word after it is none. */
+static bool takes_port(struct up *up, const char *name, const char *word, bool *ok)
+{
+    const struct {
+        const char *name;
+        int *port;
+    } ports[] = {{"--port", &up->port},
+                 {"--memcache-port", &up->memcache_port},
+                 {"--cluster-port", &up->cluster_port},
+                 {"--cluster-client-port", &up->client_port}};
+
+    for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
+        if (strcmp(name, ports[i].name) == 0) {
+            *ok &= read_port(word, ports[i].port);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Ours are taken out; the rest stays for the nodes. */
 static bool read_words(struct up *up, int argc, char **argv, const char **dir)
 {
+    bool ok = true;
     char *end;
 
     up->nodes = (unsigned)strtoul(argv[1], &end, 10);
@@ -175,21 +209,18 @@ static bool read_words(struct up *up, int argc, char **argv, const char **dir)
         return false;
     up->more = argv + 2;
     for (int i = 2; i < argc; i++) {
-        bool last = i + 1 == argc;
+        const char *next = i + 1 < argc ? argv[i + 1] : "";
 
-        if (strcmp(argv[i], "--dir") == 0 && !last)
+        if (strcmp(argv[i], "--dir") == 0 && next[0] != '\0')
             *dir = argv[++i];
-        else if (strcmp(argv[i], "--port") == 0 && !last && read_port(argv[i + 1], &up->port))
-            i++;
-        else if (strcmp(argv[i], "--memcache-port") == 0 && !last &&
-                 read_port(argv[i + 1], &up->memcache_port))
+        else if (takes_port(up, argv[i], next, &ok))
             i++;
         else if (up->more_len == 0 && strncmp(argv[i], "--", 2) != 0)
             return false;
         else
             up->more[up->more_len++] = argv[i];
     }
-    return up->port + (int)up->nodes + CLIENT_ABOVE <= 65535 && up->memcache_port + (int)up->nodes <= 65535;
+    return ok && choose_ports(up);
 }
 
 /* ---- starting ---- */
@@ -305,14 +336,14 @@ static void say_how(const struct up *up)
            up->dir);
     for (unsigned i = 0; i < up->nodes; i++)
         printf("  node-%-3u redis %d   memcached %d   redis cluster clients %d\n", i + 1, up->port + (int)i,
-               up->memcache_port + (int)i, up->port + (int)i + CLIENT_ABOVE);
+               up->memcache_port + (int)i, up->client_port + (int)i);
     printf("\nAny client may use any node, and both kinds see the same keys:\n\n"
            "  redis-cli -p %d set greeting hello\n"
            "  printf 'get greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 %d\n"
            "  redis-cli -c -p %d get greeting\n"
            "  corral -p %d nodes\n"
            "\nCtrl-C stops %s.\n",
-           up->port, up->memcache_port + (int)up->nodes - 1, up->port + CLIENT_ABOVE, up->port,
+           up->port, up->memcache_port + (int)up->nodes - 1, up->client_port, up->port,
            up->nodes > 1 ? "them all" : "it");
     fflush(stdout);
 }

@@ -234,7 +234,7 @@ ended()
 @test "corral up runs nodes that share the keys, and takes them all down" {
     port=$(free_port)
     "$CORRAL_BIN/corral" up 3 --dir "$BATS_TEST_TMPDIR/up" --port "$port" --memcache-port "$(free_port)" \
-        --maxmemory 32mb >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+        --cluster-port "$(free_port)" --cluster-client-port "$(free_port)" --maxmemory 32mb >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
     up=$!
     STARTED+=("$up")
     if ! eventually grep -q 'Ctrl-C stops them all' "$BATS_TEST_TMPDIR/out"; then
