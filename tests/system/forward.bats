@@ -317,3 +317,52 @@ packet()
     eventually is 3 figure_at 0 cluster_link_handshakes_failed
     grep -q event=link_refused "${LOGS[0]}"
 }
+
+@test "who says first that he has no more to say is answered all the same" {
+    start_cluster
+    for i in 0 1 2; do
+        k=$(key_at "$i" half)
+        is $'+OK\n$1\n1' bash -c "{ printf 'SET $k 1\r\nGET $k\r\n'; } | timeout 5 nc -N 127.0.0.1 ${PORTS[0]} | tr -d '\r'"
+    done
+}
+
+@test "a value that is too long takes the old one away, wherever that is" {
+    WITH=(--max-item-size 1mb)
+    start_cluster
+    head -c 1500000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/value"
+    for i in 0 1 2; do
+        k=$(key_at "$i" long)
+        at 1 SET "$k" old
+        { printf 'set %s 0 0 1500000\r\n' "$k"; cat "$BATS_TEST_TMPDIR/value"; printf '\r\nquit\r\n'; } |
+            timeout 5 nc -w 5 127.0.0.1 "${MC_PORTS[0]}" | grep -q 'SERVER_ERROR object too large'
+        gone_there() { [ "$(at 2 EXISTS "$k")" = 0 ]; }
+        eventually gone_there
+    done
+}
+
+@test "CLIENT REPLY, CLIENT NO-TOUCH, MONITOR and PAUSE mean the same for keys of other nodes" {
+    start_cluster
+    k=$(key_at 1 modes)
+    {
+        resp CLIENT REPLY OFF
+        resp SET "$k" 5
+        resp INCR "$k"
+        resp CLIENT REPLY ON
+        resp CLIENT REPLY SKIP
+        resp INCR "$k"
+        resp CLIENT NO-TOUCH ON
+        resp GET "$k"
+        resp QUIT
+    } >"$BATS_TEST_TMPDIR/requests"
+    is $'+OK\n+OK\n$1\n7\n+OK' bash -c \
+        "timeout 5 nc -w 5 127.0.0.1 ${PORTS[0]} <$BATS_TEST_TMPDIR/requests | tr -d '\r'"
+    timeout 5 redis-cli -p "${PORTS[0]}" MONITOR >"$BATS_TEST_TMPDIR/seen" 3>&- &
+    eventually grep -q OK "$BATS_TEST_TMPDIR/seen"
+    at 0 GET "$k"
+    eventually grep -q "\"GET\" \"$k\"" "$BATS_TEST_TMPDIR/seen"
+    [ "$(grep -c "\"GET\" \"$k\"" "$BATS_TEST_TMPDIR/seen")" = 1 ]
+    at 1 CLIENT PAUSE 800
+    started=$(date +%s%N)
+    is 7 at 0 GET "$k"
+    [ $((($(date +%s%N) - started) / 1000000)) -ge 500 ]
+}
