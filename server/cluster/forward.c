@@ -272,6 +272,22 @@ static struct forward *at_turn(struct session *s, uint64_t ends)
     return s->calls != NULL && s->calls->ends == ends ? s->calls : NULL;
 }
 
+/* Behind all that stand before it in what the client has sent. That is nearly always the end of the queue; but
+ * one that was to be executed here, and had to wait, may be served elsewhere by the time it is its turn. */
+static void put_in_line(struct session *s, struct forward *f)
+{
+    struct forward **at = &s->calls;
+
+    if (s->calls_last != NULL && s->calls_last->ends < f->ends)
+        at = &s->calls_last->next;
+    while (*at != NULL && (*at)->ends < f->ends)
+        at = &(*at)->next;
+    f->next = *at;
+    *at = f;
+    if (f->next == NULL)
+        s->calls_last = f;
+}
+
 static struct forward *append(struct worker *w, struct session *s, const struct entry *e,
                               const struct errand *errand, const struct asked *asked)
 {
@@ -283,7 +299,6 @@ static struct forward *append(struct worker *w, struct session *s, const struct 
 
     if (f == NULL)
         return NULL;
-    f->next = NULL;
     f->session = s;
     f->call = NULL;
     f->command = s->dialect == DIALECT_RESP ? e->command : NULL;
@@ -299,11 +314,7 @@ static struct forward *append(struct worker *w, struct session *s, const struct 
     f->tries = 0;
     f->answer = (struct slice){f->room, 0};
     f->blob = NULL;
-    if (s->calls_last != NULL)
-        s->calls_last->next = f;
-    else
-        s->calls = f;
-    s->calls_last = f;
+    put_in_line(s, f);
     return f;
 }
 
