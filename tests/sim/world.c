@@ -703,6 +703,14 @@ void world_cut(struct world *w, unsigned from, unsigned to, bool cut)
     w->cuts[w->cut_count++] = (struct cut){from, to};
 }
 
+bool world_reaches(const struct world *w, unsigned from, unsigned to)
+{
+    const struct node *a = &w->nodes[from], *b = &w->nodes[to];
+
+    return a->running && b->running && a->stalled_until_us <= w->now_us && b->stalled_until_us <= w->now_us &&
+           !is_cut(w, from, to) && w->weather.loss <= 0 && a->loss_out <= 0 && b->loss_in <= 0;
+}
+
 void world_run(struct world *w, int64_t for_us)
 {
     int64_t until = w->now_us + for_us;

@@ -58,6 +58,9 @@ void world_side(struct world *, unsigned node, unsigned side);
 /* One way only: what `from` sends does not reach `to`. */
 void world_cut(struct world *, unsigned from, unsigned to, bool cut);
 
+/* Whether what `from` sends now reaches `to`, which is there to hear it. */
+bool world_reaches(const struct world *, unsigned from, unsigned to);
+
 void world_run(struct world *, int64_t for_us);
 int64_t world_now_us(const struct world *);
 uint64_t world_random(struct world *); /* the story's dice, apart from the nodes' */
