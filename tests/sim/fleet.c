@@ -67,6 +67,7 @@ struct fleet *fleet_new(unsigned nodes, uint64_t seed)
     f->publish_us = 2 * FLEET_MS;
     f->pull_us = 500 * FLEET_MS;
     f->step_us = 10 * FLEET_MS;
+    f->watches = true;
     f->apart_us = calloc((size_t)nodes * nodes, sizeof *f->apart_us);
     f->unserved_us = calloc(GRANULES_MAX, sizeof *f->unserved_us);
     CHECK(f->apart_us != NULL && f->unserved_us != NULL);
@@ -252,7 +253,8 @@ void fleet_run(struct fleet *f, int64_t us)
 
     for (; us > 0; us -= step) {
         world_run(f->world, us < step ? us : step);
-        watch(f);
+        if (f->watches)
+            watch(f);
         for (unsigned i = 0; i < f->count; i++)
             if (fleet_runs(f, i) && f->nodes[i].pulls > 0)
                 pull(f, &f->nodes[i]);
@@ -282,6 +284,26 @@ unsigned fleet_unserved(const struct fleet *f)
         unserved += servers == 0;
     }
     return unserved;
+}
+
+/* `index` says which node a member is. */
+bool fleet_routes(const struct fleet *f, unsigned node)
+{
+    const struct view *view = cluster_state(f->nodes[node].cluster)->view;
+    uint16_t index[VIEW_MEMBERS_MAX];
+    bool good = true;
+
+    memset(index, 0xff, sizeof index);
+    for (unsigned i = 0; i < f->count; i++) {
+        struct node_id id = world_id(f->world, i);
+        uint16_t member = view_find(view, &id);
+        if (member != NOBODY)
+            index[member] = (uint16_t)i;
+    }
+    for (unsigned g = 0; good && g < granules_of(f); g++)
+        good = view->holder[g] != NOBODY && index[view->holder[g]] != NOBODY &&
+               f->nodes[index[view->holder[g]]].serves[g];
+    return good;
 }
 
 unsigned fleet_share(const struct fleet *f, unsigned node)

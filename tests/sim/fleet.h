@@ -39,6 +39,7 @@ struct fleet {
     int64_t unserved_worst_us;
     uint64_t epoch_fell;
     uint64_t events[MEMBER_CONFLICT + 1];
+    bool watches; /* costs the more the more nodes there are */
     bool trace;
 };
 
@@ -54,6 +55,8 @@ bool fleet_serves(const struct fleet *, unsigned node, unsigned granule);
 unsigned fleet_unserved(const struct fleet *);
 /* Forgets what was worst. */
 void fleet_forgive(struct fleet *);
+/* Whether what that node believes leads each request to who serves it. */
+bool fleet_routes(const struct fleet *, unsigned node);
 /* How many are served by that node. */
 unsigned fleet_share(const struct fleet *, unsigned node);
 /* Starts them, and lets each know all and the table, as if they had been together long since. */
