@@ -256,8 +256,14 @@ static bool crashes(uint64_t seed, unsigned nodes, unsigned times, bool linked, 
 
 static bool crashes_move_what_died(uint64_t seed)
 {
-    return crashes(seed, 3, 30, true, 300 * FLEET_MS) && crashes(seed, 16, 50, true, 300 * FLEET_MS) &&
-           crashes(seed, 3, 10, false, 2 * FLEET_SECOND) && crashes(seed, 16, 20, false, 2 * FLEET_SECOND);
+    return crashes(seed, 3, 20, true, 300 * FLEET_MS) && crashes(seed, 16, 20, true, 300 * FLEET_MS) &&
+           crashes(seed, 3, 5, false, 2 * FLEET_SECOND) && crashes(seed, 16, 5, false, 2 * FLEET_SECOND);
+}
+
+static bool crashes_move_what_died_long(uint64_t seed)
+{
+    return crashes(seed, 3, 100, true, 300 * FLEET_MS) && crashes(seed, 16, 100, true, 300 * FLEET_MS) &&
+           crashes(seed, 3, 50, false, 2 * FLEET_SECOND) && crashes(seed, 16, 100, false, 2 * FLEET_SECOND);
 }
 
 /* One observer alone proves nothing, where there are others who could see it. */
@@ -340,6 +346,7 @@ static bool restarts_hold_nothing(uint64_t seed)
         EXPECT(fleet_unserved(f) == 0);
         EXPECT(fleet_share(f, 1) > 0);
         EXPECT(f->doubled == 0);
+        fleet_check(f);
     }
     EXPECT(f->events[MEMBER_RESTARTED] > 0);
     fleet_kill(f, 1);
@@ -424,7 +431,7 @@ static void trouble(struct fleet *f)
     unsigned node = (unsigned)(world_random(f->world) % f->count);
     unsigned other = (unsigned)(world_random(f->world) % f->count);
 
-    switch (world_random(f->world) % 12) {
+    switch (world_random(f->world) % 13) {
     case 0:
         if (fleet_runs(f, node))
             fleet_kill(f, node);
@@ -449,6 +456,12 @@ static void trouble(struct fleet *f)
             refuse_links(f, node); /* somebody's firewall */
         break;
     case 11:
+        if (fleet_runs(f, node)) { /* before anybody notices */
+            fleet_kill(f, node);
+            fleet_start(f, node);
+        }
+        break;
+    case 12:
         world_set_weather(f->world, (struct world_weather){.delay_us = 100,
                                                            .jitter_us = 20 * FLEET_MS,
                                                            .loss = 0.2,
@@ -542,7 +555,7 @@ static bool swarms(uint64_t seed, unsigned times, unsigned rounds)
 
 static bool all_troubles_end(uint64_t seed)
 {
-    return swarms(seed, 9, 3);
+    return swarms(seed, 9, 2);
 }
 
 static bool all_troubles_end_long(uint64_t seed)
@@ -557,6 +570,7 @@ const struct story fleet_stories[] = {
     {"drain-last", the_last_one_leaves, false, "unless nobody else is there"},
     {"crash", crashes_move_what_died, false,
      "a death moves what the dead one held, at once, and nothing else"},
+    {"crash-often", crashes_move_what_died_long, true, "also a hundred times"},
     {"one-refusal", one_refusal_is_no_death, false, "one refused link is no death"},
     {"hand-over-crash", crash_in_hand_over, false, "source or claimer die in the midst of a hand-over"},
     {"restart-holds", restarts_hold_nothing, false, "who restarts holds nothing, and gets its share again"},
