@@ -20,6 +20,7 @@ enum {
     ASK_PERIOD_US = 100 * MILLISECOND,
     ASK_IN_VAIN = 3, /* so many who have not learned it either are enough */
     RETURNED_US = 20 * MILLISECOND,
+    HURRY = 10,
     ALL_BUCKETS = (1 << HOLDERS_BUCKETS) - 1
 };
 
@@ -200,9 +201,14 @@ void spread_message(struct cluster *c, const struct origin *from, uint64_t strea
 
 /* ---- news ------------------------------------------------------------- */
 
+/* Where there is news, some of it may get lost: the next comparison comes sooner. */
 void spread_news(struct cluster *c, unsigned granule)
 {
     int64_t now = cluster_now(c), soon = c->spread_us + NEWS_PERIOD_US;
+    int64_t hurry = now + cluster_jitter(c, c->options.membership.exchange_period_us / HURRY);
+
+    if (hurry < c->digest_us)
+        c->digest_us = hurry;
 
     rumours_put(c->news, granule);
     if (c->news_us == NEVER_US)

@@ -47,7 +47,7 @@ void world_end(struct world *, unsigned node);
 
 /* The machine: unplugged it is silent, and what runs there runs on alone. */
 void world_unplug(struct world *, unsigned node, bool unplugged);
-/* The loop of that node does not run until then. */
+/* The loop of that node does not run until then, or longer if it was told so before. */
 void world_stall(struct world *, unsigned node, int64_t for_us);
 /* Its clock runs by that much faster, in parts of a million. */
 void world_drift(struct world *, unsigned node, int ppm);
