@@ -1,0 +1,55 @@
+/* handover.h - bringing what a granule holds from the node that served it before.
+ *
+ * Ownership moves first (cluster/holders.h): from the moment that routes say HERE, this node alone serves
+ * the granule, and the one before passes requests on. What that one still has is brought key by key: at
+ * once when a request needs it, and all the rest in the background, what was lately used first.
+ *
+ * Rules: (1) a request for a key that is not here waits until the key is settled (pulls.h): so nothing is
+ * missed, and nothing that was written or deleted here is ever overwritten by what comes from there. (2) Who
+ * is asked for an item removes it as it sends it. (3) Whatever fails on the way is a miss. (4) What a node
+ * has left of granules that it does not serve any more, and nobody asks for, it drops; at the latest before
+ * it serves them again.
+ *
+ * On the wire, as the bodies of calls (protocol/peer.h); little-endian:
+ *   TAKE   2 keys   each: 1 database   2 bytes of it   key
+ *          answer, for each key: 1 what: 0 there is none, 1 a parcel (parcel.h) follows, 2 ask again later
+ *   BATCH  8 cursor   1 all, or only what was used   2 keys at most
+ *          answer: 8 cursor to go on from; 0: that was all   2 keys   each as above */
+#ifndef CORRAL_HANDOVER_H
+#define CORRAL_HANDOVER_H
+
+#include "protocol/peer.h"
+#include "server/cluster/routes.h"
+#include "server/exec.h"
+
+struct handover;
+
+/* Before the workers start, and after they have ended. `pulled` is told, on a worker's thread, of each
+ * granule of which there is nothing left at its source. False when memory is short. */
+bool handover_init(struct server *server, void (*pulled)(void *arg, uint16_t granule), void *arg);
+void handover_free(struct server *server);
+
+/* ---- workers ---- */
+
+/* Within a batch: whether the request may see this key as it is. False: it is being brought, and after the
+ * last of its keys the request is to wait: handover_park(), write nothing, return. */
+bool handover_has(struct exec *x, struct slice name);
+void handover_park(struct exec *x);
+/* Goes on with the background work; now and then. */
+void handover_tick(struct worker *worker);
+/* Another node asks: writes the answer's body. `asker` is its index in the worker's routes. */
+enum peer_status handover_serve(struct worker *worker, uint16_t asker, enum peer_kind kind, struct slice body,
+                                struct out *out);
+
+/* ---- the control thread, around routes_publish() ---- */
+
+/* Drops what is left of granules that come back to this node. */
+void handover_before(struct server *server, struct store_local *local, const struct routes *next);
+/* Notes what has moved, wakes who waits for keys that are served elsewhere now. `lost`: granules that went
+ * without being yielded have no heir for what is here. */
+void handover_after(struct server *server, struct store_local *local, const struct routes *before,
+                    const struct routes *now, bool lost);
+/* Drops leftovers that nobody pulls any more; now and then. */
+void handover_sweep(struct server *server, struct store_local *local, const struct routes *now);
+
+#endif

@@ -1,0 +1,217 @@
+#include "server/cluster/pulls.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { STRIPES = 64, SETTLED = 4096, WAITERS_MAX = 65536 };
+
+struct pull {
+    struct pull *next;
+    uint64_t hash;
+    uint8_t db;
+    bool given_up;
+    uint32_t waiters_len, waiters_cap;
+    post_address *waiters;
+};
+
+/* `settled` is as a cache of one way: what falls into a place that is taken, takes it. 0: free. */
+struct stripe {
+    _Alignas(64) pthread_mutex_t lock;
+    struct pull *under_way;
+    uint64_t *settled;
+    size_t count;
+};
+
+struct pulls {
+    struct stripe stripes[STRIPES];
+};
+
+struct pulls *pulls_new(void)
+{
+    struct pulls *ps = aligned_alloc(64, sizeof *ps);
+
+    if (ps == NULL)
+        return NULL;
+    for (unsigned i = 0; i < STRIPES; i++) {
+        ps->stripes[i] = (struct stripe){.under_way = NULL};
+        pthread_mutex_init(&ps->stripes[i].lock, NULL);
+    }
+    return ps;
+}
+
+static void pull_free(struct pull *p)
+{
+    free(p->waiters);
+    free(p);
+}
+
+void pulls_free(struct pulls **pulls)
+{
+    struct pulls *ps = *pulls;
+
+    *pulls = NULL;
+    if (ps == NULL)
+        return;
+    for (unsigned i = 0; i < STRIPES; i++) {
+        struct stripe *s = &ps->stripes[i];
+
+        while (s->under_way != NULL) {
+            struct pull *p = s->under_way;
+
+            s->under_way = p->next;
+            pull_free(p);
+        }
+        free(s->settled);
+        pthread_mutex_destroy(&s->lock);
+    }
+    free(ps);
+}
+
+/* Never 0; keys of the same name in several databases are different ones. */
+static uint64_t mark_of(uint8_t db, uint64_t hash)
+{
+    return (hash + db * UINT64_C(0x9e3779b97f4a7c15)) | 1;
+}
+
+static struct stripe *stripe_of(struct pulls *ps, uint64_t hash)
+{
+    return &ps->stripes[hash >> 58];
+}
+
+static uint64_t *place_of(struct stripe *s, uint64_t mark)
+{
+    return s->settled == NULL ? NULL : &s->settled[mark >> 8 & (SETTLED - 1)];
+}
+
+static void note_settled(struct stripe *s, uint64_t mark)
+{
+    if (s->settled == NULL)
+        s->settled = calloc(SETTLED, sizeof *s->settled); /* without, keys are asked for once more */
+    if (s->settled != NULL)
+        *place_of(s, mark) = mark;
+}
+
+static struct pull **find(struct stripe *s, uint8_t db, uint64_t hash)
+{
+    struct pull **at = &s->under_way;
+
+    while (*at != NULL && ((*at)->hash != hash || (*at)->db != db))
+        at = &(*at)->next;
+    return at;
+}
+
+static bool wait_for(struct pull *p, post_address who)
+{
+    if (who == 0)
+        return true;
+    for (uint32_t i = 0; i < p->waiters_len; i++) {
+        if (p->waiters[i] == who)
+            return true;
+    }
+    if (p->waiters_len == p->waiters_cap) {
+        uint32_t cap = p->waiters_cap == 0 ? 4 : 2 * p->waiters_cap;
+        post_address *grown = cap > WAITERS_MAX ? NULL : realloc(p->waiters, cap * sizeof *grown);
+
+        if (grown == NULL)
+            return false;
+        p->waiters = grown;
+        p->waiters_cap = cap;
+    }
+    p->waiters[p->waiters_len++] = who;
+    return true;
+}
+
+static enum pulls_answer begin(struct stripe *s, uint8_t db, uint64_t hash, post_address who)
+{
+    const uint64_t *place = place_of(s, mark_of(db, hash));
+    struct pull *p = *find(s, db, hash);
+
+    if ((p != NULL && p->given_up) || (place != NULL && *place == mark_of(db, hash)))
+        return PULLS_SETTLED;
+    if (p != NULL)
+        return wait_for(p, who) ? PULLS_UNDER_WAY : PULLS_NO_MEMORY;
+    if ((p = calloc(1, sizeof *p)) == NULL)
+        return PULLS_NO_MEMORY;
+    p->db = db;
+    p->hash = hash;
+    if (!wait_for(p, who)) {
+        pull_free(p);
+        return PULLS_NO_MEMORY;
+    }
+    p->next = s->under_way;
+    s->under_way = p;
+    s->count++;
+    return PULLS_YOURS;
+}
+
+enum pulls_answer pulls_begin(struct pulls *ps, uint8_t db, uint64_t hash, post_address who)
+{
+    struct stripe *s = stripe_of(ps, hash);
+    enum pulls_answer answer;
+
+    pthread_mutex_lock(&s->lock);
+    answer = begin(s, db, hash, who);
+    pthread_mutex_unlock(&s->lock);
+    return answer;
+}
+
+void pulls_end(struct pulls *ps, struct server *server, uint8_t db, uint64_t hash, bool settled,
+               void (*put)(void *arg), void *arg)
+{
+    struct stripe *s = stripe_of(ps, hash);
+    struct pull **at, *p;
+
+    pthread_mutex_lock(&s->lock);
+    at = find(s, db, hash);
+    if ((p = *at) == NULL) {
+        pthread_mutex_unlock(&s->lock);
+        return;
+    }
+    *at = p->next;
+    s->count--;
+    /* Under the lock, so that whoever gives it up comes wholly before or wholly after. */
+    if (put != NULL && !p->given_up)
+        put(arg);
+    if (settled)
+        note_settled(s, mark_of(db, hash));
+    pthread_mutex_unlock(&s->lock);
+    if (p->waiters_len > 0)
+        post_to(server, LETTER_WAKE, NULL, 0, p->waiters, p->waiters_len);
+    pull_free(p);
+}
+
+void pulls_settle(struct pulls *ps, uint8_t db, uint64_t hash)
+{
+    struct stripe *s = stripe_of(ps, hash);
+    struct pull *p;
+
+    pthread_mutex_lock(&s->lock);
+    if ((p = *find(s, db, hash)) != NULL)
+        p->given_up = true;
+    note_settled(s, mark_of(db, hash));
+    pthread_mutex_unlock(&s->lock);
+}
+
+void pulls_unsettle(struct pulls *ps)
+{
+    for (unsigned i = 0; i < STRIPES; i++) {
+        struct stripe *s = &ps->stripes[i];
+
+        pthread_mutex_lock(&s->lock);
+        free(s->settled);
+        s->settled = NULL;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+size_t pulls_under_way(struct pulls *ps)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < STRIPES; i++) {
+        pthread_mutex_lock(&ps->stripes[i].lock);
+        n += ps->stripes[i].count;
+        pthread_mutex_unlock(&ps->stripes[i].lock);
+    }
+    return n;
+}
