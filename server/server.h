@@ -26,6 +26,7 @@ struct peers;
 struct herd;
 struct herd_rules;
 struct origins;
+struct handover;
 struct routes;
 struct control;
 
@@ -93,6 +94,7 @@ struct server {
     struct herd *herd;                     /* leases and who waits for them; herd.h */
     struct herd_rules *_Atomic herd_rules; /* herd/protect.c's; NULL: none */
     struct store_shaper herd_shaper;       /* the same */
+    struct handover *handover;             /* granules that change hands; cluster/handover.h */
     struct origins *origins;               /* who knows keys that are not here; origin/origins.h */
     _Atomic unsigned modes;                /* enum server_mode */
     _Atomic uint8_t

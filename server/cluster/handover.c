@@ -18,7 +18,7 @@
 #include "server/worker.h"
 
 enum {
-    TAKE_KEYS = 128,    /* in one TAKE of the background's */
+    TAKE_KEYS = 128, /* in one TAKE of the background's */
     TAKE_BODY = 128 * 1024,
     BODY_MAX = 2 + 3 + STORE_KEY_MAX > TAKE_BODY ? 3 * STORE_KEY_MAX : TAKE_BODY,
 };
@@ -174,10 +174,11 @@ static bool body_add(struct take_body *b, uint8_t db, struct slice name)
 /* Takes over t. False: nothing is under way. */
 static bool send_take(struct taking *t, uint16_t source, struct take_body *body)
 {
-    struct call_options options = {.kind = PEER_TAKE,
-                                   .patience_ms = option_live(t->worker->exec.options, cluster_forward_timeout),
-                                   .done = on_taken,
-                                   .arg = t};
+    struct call_options options = {
+        .kind = PEER_TAKE,
+        .patience_ms = (uint32_t)option_live(t->worker->exec.options, cluster_forward_timeout),
+        .done = on_taken,
+        .arg = t};
 
     body->bytes[0] = (uint8_t)t->len;
     body->bytes[1] = (uint8_t)(t->len >> 8);
@@ -397,7 +398,8 @@ static void round_go_on(struct worker *w, struct round *r)
     if (r->running && (p = malloc(sizeof *p)) != NULL) {
         uint8_t body[PAGE_ASK];
         struct call_options options = {.kind = PEER_BATCH,
-                                       .patience_ms = option_live(w->exec.options, cluster_forward_timeout),
+                                       .patience_ms =
+                                           (uint32_t)option_live(w->exec.options, cluster_forward_timeout),
                                        .done = on_page,
                                        .arg = p};
 

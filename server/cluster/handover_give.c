@@ -62,7 +62,7 @@ bool page_take(struct slice *page, uint8_t *db, struct slice *name)
     *db = page->data[0];
     name->len = (size_t)get(page->data + 1, 2);
     name->data = page->data + 3;
-    if (*db >= STORE_DATABASES_MAX || name->len > STORE_KEY_MAX || page->len < 3 + name->len)
+    if (name->len > STORE_KEY_MAX || page->len < 3 + name->len)
         return false;
     page->data += 3 + name->len;
     page->len -= 3 + name->len;

@@ -96,7 +96,7 @@ static bool is_sound(const struct parcel *p, unsigned flags)
     const int64_t far = INT64_MAX / 4;
     bool herded = p->grace_ms != 0 || p->fill_ms != 0;
 
-    if (p->db >= STORE_DATABASES_MAX || p->key.len > STORE_KEY_MAX)
+    if (p->key.len > STORE_KEY_MAX)
         return false;
     if (p->left_ms > far || p->left_ms < -far || herded != ((flags & HERDED) != 0))
         return false;
@@ -172,7 +172,8 @@ static bool is_out_of_time(const struct parcel *p)
     return p->timed && p->left_ms + (int64_t)p->grace_ms <= 0;
 }
 
-enum store_status parcel_store(struct store *store, struct store_local *local, const struct parcel *p, instant now)
+enum store_status parcel_store(struct store *store, struct store_local *local, const struct parcel *p,
+                               instant now)
 {
     struct key key = store_key_in(store, p->db, p->key);
     struct store_value v = {.head = p->value,

@@ -19,15 +19,15 @@
 
 struct parcel {
     struct slice key, value;
-    uint8_t db;       /* the store's number */
-    uint8_t state;    /* enum item_state bits */
-    bool key_binary;  /* as in struct store_value */
-    bool timed;       /* or it lives for ever */
-    bool leased;      /* a lease is out */
-    uint32_t flags;   /* memcached's client flags */
-    int64_t left_ms;  /* if timed */
+    uint8_t db;      /* the store's number */
+    uint8_t state;   /* enum item_state bits */
+    bool key_binary; /* as in struct store_value */
+    bool timed;      /* or it lives for ever */
+    bool leased;     /* a lease is out */
+    uint32_t flags;  /* memcached's client flags */
+    int64_t left_ms; /* if timed */
     uint32_t grace_ms, fill_ms;
-    uint64_t token;   /* if leased, as the next two */
+    uint64_t token; /* if leased, as the next two */
     uint32_t lease_ms, granted_ms_ago;
     uint64_t cas; /* 0: none yet */
 };
@@ -38,7 +38,8 @@ uint8_t *parcel_put(uint8_t *to, const struct parcel *parcel);
 /* Eats one; its slices point into the bytes. False: what is there is none. */
 bool parcel_take(struct slice *bytes, struct parcel *parcel);
 
-/* What an open edit shows: found, in its grace, or pending. False: there is nothing. Good while the edit is open. */
+/* What an open edit shows: found, in its grace, or pending. False: there is nothing. Good while the edit is
+ * open. */
 bool parcel_of(const struct store_edit *edit, struct parcel *parcel);
 /* Stores it, unless the key is there already in any form, which then is newer. */
 enum store_status parcel_store(struct store *store, struct store_local *local, const struct parcel *parcel,
