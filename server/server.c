@@ -16,6 +16,7 @@
 #include "server/check.h"
 #include "server/clients.h"
 #include "server/cluster/control.h"
+#include "server/cluster/handover.h"
 #include "server/cluster/routes.h"
 #include "server/gate.h"
 #include "server/herd/herd.h"
@@ -282,11 +283,11 @@ static bool build(struct server *server, char *err, size_t err_len)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_memcache(server, err, err_len) && open_store(server, workers, err, err_len) &&
            (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) &&
-           open_herd(server, err, err_len) && (server->tracking = tracking_new(server)) != NULL &&
-           (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
-           (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
-           open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) &&
+           handover_init(server) && open_herd(server, err, err_len) &&
+           (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
+           (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
+           (server->peers = peers_new()) != NULL && open_lookout(server, err, err_len) &&
+           origins_init(server, err, err_len) && make_workers(server, workers) && open_signals(server) &&
            control_open(server, err, err_len) && listeners_open(server, err, err_len);
 }
 
@@ -338,6 +339,7 @@ void server_free(struct server **server)
     if (s->spare_fd >= 0)
         close(s->spare_fd);
     origins_free(s);
+    control_free(s);
     gate_free(&s->gate);
     store_free(&s->store);
     tracking_free(&s->tracking);
@@ -346,7 +348,7 @@ void server_free(struct server **server)
     changes_free(s);
     watches_free(s);
     herd_free(s);
-    control_free(s);
+    handover_free(s);
     routes_unpin(&routes);
     pthread_mutex_destroy(&s->routes_lock);
     pthread_mutex_destroy(&s->pause.lock);
@@ -393,8 +395,8 @@ int server_run(struct server *server)
     struct loop *loop = server->workers[0]->loop;
     unsigned running = start_threads(server);
     bool ok = running + 1 == server->workers_len && origins_start(server) &&
-              loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) && control_start(server) &&
-              listeners_start(server);
+              loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) &&
+              control_start(server) && listeners_start(server);
 
     if (ok) {
         memory_measure_base(server);
@@ -634,8 +636,8 @@ const char *server_apply_option(struct server *server, const char *name)
         log_set_level((enum log_level)o->loglevel);
     if (strcmp(name, "tcp-keepalive") == 0)
         listeners_apply_keepalive(server);
-    if (server->control != NULL && (strcmp(name, "cluster-enabled") == 0 ||
-                                    strncmp(name, "cluster-announce-", 17) == 0))
+    if (server->control != NULL &&
+        (strcmp(name, "cluster-enabled") == 0 || strncmp(name, "cluster-announce-", 17) == 0))
         return "other nodes know this one by it: set it in the configuration file, and restart the node";
     if (strncmp(name, "slowlog-", 8) == 0 || strncmp(name, "latency-", 8) == 0)
         return lookout_apply(server->lookout, o);

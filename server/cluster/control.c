@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/cluster/control_inside.h"
+#include "server/cluster/handover.h"
 #include "server/log.h"
 
 enum {
@@ -340,13 +341,19 @@ static void say_goodbye(struct control *c)
         turn(c, STATUS_MS);
 }
 
+/* What others do not pull from here any more is nobody's. True: there is more. */
+static bool sweep(struct control *c)
+{
+    return cluster_pulled_from(c->cluster) == 0 && handover_sweep(c->server, c->local);
+}
+
 static void *run(void *arg)
 {
     struct control *c = arg;
 
     pthread_setname_np(pthread_self(), "control");
     while (!c->stop)
-        turn(c, IDLE_MS);
+        turn(c, sweep(c) ? 0 : IDLE_MS);
     say_goodbye(c);
     return NULL;
 }
@@ -438,6 +445,8 @@ bool control_open(struct server *server, char *err, size_t err_len)
     if (!whereabouts_find(o, &c->place, err, err_len) || !open_secrets(c, err, err_len) ||
         !read_seeds(c, o->cluster_seeds, err, err_len))
         return false;
+    if ((c->local = store_local_new(server->store)) == NULL)
+        return false;
     remember_self(c);
     return open_transport(c, err, err_len) && open_cluster(c);
 }
@@ -494,6 +503,7 @@ void control_free(struct server *server)
     cluster_free(&c->cluster);
     real_transport_free(&c->transport);
     secrets_free(&c->secrets);
+    store_local_free(&c->local);
     mailbox_close(c);
     free(c);
 }

@@ -45,6 +45,7 @@ struct control {
     struct secrets *secrets;
     struct real_transport *transport;
     struct cluster *cluster;
+    struct store_local *local; /* for what hand-overs leave behind */
 
     /* The thread's alone. */
     struct state state; /* what the state file says, or would */

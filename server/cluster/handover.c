@@ -10,6 +10,7 @@
 #include "cluster/slot.h"
 #include "server/check.h"
 #include "server/cluster/call.h"
+#include "server/cluster/control.h"
 #include "server/cluster/handover_private.h"
 #include "server/cluster/parcel.h"
 #include "server/gate.h"
@@ -23,7 +24,7 @@ enum {
     BODY_MAX = 2 + 3 + STORE_KEY_MAX > TAKE_BODY ? 3 * STORE_KEY_MAX : TAKE_BODY,
 };
 
-bool handover_init(struct server *server, void (*pulled)(void *arg, uint16_t granule), void *arg)
+bool handover_init(struct server *server)
 {
     struct handover *h = calloc(1, sizeof *h);
 
@@ -31,8 +32,6 @@ bool handover_init(struct server *server, void (*pulled)(void *arg, uint16_t gra
         free(h);
         return false;
     }
-    h->pulled = pulled;
-    h->arg = arg;
     server->handover = h;
     return true;
 }
@@ -61,6 +60,16 @@ static uint16_t source_of(const struct routes *r, struct slice name)
     return r->holder[slot] == ROUTE_HERE ? r->source[routes_granule(r, slot)] : NOBODY;
 }
 
+/* What pulls know the key by in this hand-over. */
+static uint64_t pull_id(const struct worker *w, const struct key *key)
+{
+    unsigned slot = slot_of_key((struct slice){key->data, key->len});
+    unsigned granule = routes_granule(w->routes.routes, slot);
+    uint64_t gained = atomic_load_explicit(&w->server->handover->gained[granule], memory_order_relaxed);
+
+    return key->hash + (gained << 8 | key->db) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 /* Whatever form it has: a value, a stale one, or that somebody fetches it. */
 static bool is_here(struct exec *x, const struct key *key)
 {
@@ -77,7 +86,7 @@ struct taking {
     struct round *round; /* whose background work it is, or NULL */
     uint16_t len;
     struct taken {
-        uint64_t hash;
+        uint64_t hash, id;
         uint8_t db;
     } keys[];
 };
@@ -121,12 +130,12 @@ static bool arrive(struct taking *t, const struct taken *key, struct slice *byte
         if (!parcel_take(bytes, &parcel) || parcel.db != key->db ||
             store_key_in(w->server->store, parcel.db, parcel.key).hash != key->hash)
             return false;
-        pulls_end(h->pulls, w->server, key->db, key->hash, true, store_arrival, &arrival);
+        pulls_end(h->pulls, w->server, key->id, true, store_arrival, &arrival);
         return true;
     }
     if (what == TAKEN_LATER && t->round != NULL)
         t->round->left_some = true;
-    pulls_end(h->pulls, w->server, key->db, key->hash, what == TAKEN_NONE, NULL, NULL);
+    pulls_end(h->pulls, w->server, key->id, what == TAKEN_NONE, NULL, NULL);
     return what == TAKEN_NONE || what == TAKEN_LATER;
 }
 
@@ -145,7 +154,7 @@ static void on_taken(void *arg, struct call *call, const struct call_answer *ans
         if (sound && (sound = arrive(t, &t->keys[i], &bytes)))
             continue;
         counter_add(&w->counters, handover_lost, 1);
-        pulls_end(h->pulls, w->server, t->keys[i].db, t->keys[i].hash, true, NULL, NULL);
+        pulls_end(h->pulls, w->server, t->keys[i].id, true, NULL, NULL);
     }
     routes_leave(&w->routes);
     gate_leave(w->server->gate, w->index);
@@ -191,13 +200,13 @@ static void give_up(struct taking *t)
 
     for (uint16_t i = 0; i < t->len; i++) {
         counter_add(&t->worker->counters, handover_lost, 1);
-        pulls_end(server->handover->pulls, server, t->keys[i].db, t->keys[i].hash, true, NULL, NULL);
+        pulls_end(server->handover->pulls, server, t->keys[i].id, true, NULL, NULL);
     }
     free(t);
 }
 
 /* One key, which somebody waits for. */
-static void take_one(struct exec *x, const struct key *key, uint16_t source)
+static void take_one(struct exec *x, const struct key *key, uint64_t id, uint16_t source)
 {
     struct worker *w = x->worker;
     struct taking *t = malloc(sizeof *t + sizeof t->keys[0]);
@@ -205,11 +214,11 @@ static void take_one(struct exec *x, const struct key *key, uint16_t source)
     struct take_body body = {bytes, 2, sizeof bytes};
 
     if (t == NULL) {
-        pulls_end(w->server->handover->pulls, w->server, key->db, key->hash, true, NULL, NULL);
+        pulls_end(w->server->handover->pulls, w->server, id, true, NULL, NULL);
         return;
     }
     *t = (struct taking){.worker = w, .len = 1};
-    t->keys[0] = (struct taken){key->hash, key->db};
+    t->keys[0] = (struct taken){key->hash, id, key->db};
     CHECK(body_add(&body, key->db, (struct slice){key->data, key->len}));
     if (!send_take(t, source, &body))
         give_up(t);
@@ -221,23 +230,25 @@ bool handover_has(struct exec *x, struct slice name)
     uint16_t source = source_of(x->worker->routes.routes, name);
     enum park_outcome outcome = exec_outcome(x);
     struct key key;
+    uint64_t id;
 
     if (source == NOBODY)
         return true;
     key = store_key_in(x->store, x->db, name);
     if (is_here(x, &key))
         return true;
+    id = pull_id(x->worker, &key);
     if (!exec_may_park(x) || outcome == PARK_TIMED_OUT || outcome == PARK_UNBLOCKED) {
-        pulls_settle(h->pulls, key.db, key.hash);
+        pulls_settle(h->pulls, id);
         return true;
     }
-    switch (pulls_begin(h->pulls, key.db, key.hash, address_of(x->session))) {
+    switch (pulls_begin(h->pulls, id, address_of(x->session))) {
     case PULLS_SETTLED: return true;
     case PULLS_UNDER_WAY: return false;
-    case PULLS_YOURS: take_one(x, &key, source); return false;
+    case PULLS_YOURS: take_one(x, &key, id, source); return false;
     case PULLS_NO_MEMORY: break;
     }
-    pulls_settle(h->pulls, key.db, key.hash);
+    pulls_settle(h->pulls, id);
     return true;
 }
 
@@ -281,14 +292,13 @@ static void round_begin(struct round *r, const struct routes *routes, uint16_t s
 static void round_end(struct worker *w, struct round *r, uint16_t source)
 {
     const struct routes *routes = w->routes.routes;
-    struct handover *h = w->server->handover;
 
     r->running = false;
     if (r->left_some)
         return; /* once more */
     for (unsigned g = 0; g < routes->view->rules.granules; g++) {
         if (r->granules[g] && routes->source[g] == source)
-            h->pulled(h->arg, (uint16_t)g);
+            control_pulled(w->server->control, (uint16_t)g);
     }
 }
 
@@ -312,18 +322,20 @@ static bool take_page(struct worker *w, struct round *r, uint16_t source, struct
         uint8_t db;
         struct slice name;
         struct key key;
+        uint64_t id;
 
         if (!page_take(&page, &db, &name))
             break;
         key = store_key_in(w->server->store, db, name);
+        id = pull_id(w, &key);
         if (source_of(w->routes.routes, name) != source || is_here(&w->exec, &key) ||
-            pulls_begin(h->pulls, db, key.hash, 0) != PULLS_YOURS)
+            pulls_begin(h->pulls, id, 0) != PULLS_YOURS)
             continue;
-        t->keys[t->len++] = (struct taken){key.hash, db};
+        t->keys[t->len++] = (struct taken){key.hash, id, db};
         if (!body_add(&body, db, name)) {
             t->len--;
             r->left_some = true;
-            pulls_end(h->pulls, w->server, db, key.hash, false, NULL, NULL);
+            pulls_end(h->pulls, w->server, id, false, NULL, NULL);
             break;
         }
     }

@@ -24,9 +24,8 @@
 
 struct handover;
 
-/* Before the workers start, and after they have ended. `pulled` is told, on a worker's thread, of each
- * granule of which there is nothing left at its source. False when memory is short. */
-bool handover_init(struct server *server, void (*pulled)(void *arg, uint16_t granule), void *arg);
+/* Before the workers start, and after they have ended. False when memory is short. */
+bool handover_init(struct server *server);
 void handover_free(struct server *server);
 
 /* ---- workers ---- */
@@ -43,13 +42,13 @@ enum peer_status handover_serve(struct worker *worker, uint16_t asker, enum peer
 
 /* ---- the control thread, around routes_publish() ---- */
 
-/* Drops what is left of granules that come back to this node. */
-void handover_before(struct server *server, struct store_local *local, const struct routes *next);
-/* Notes what has moved, wakes who waits for keys that are served elsewhere now. `lost`: granules that went
- * without being yielded have no heir for what is here. */
-void handover_after(struct server *server, struct store_local *local, const struct routes *before,
-                    const struct routes *now, bool lost);
-/* Drops leftovers that nobody pulls any more; now and then. */
-void handover_sweep(struct server *server, struct store_local *local, const struct routes *now);
+/* Drops what is left of granules that come back to this node, all of it. */
+void handover_before(struct server *server, struct store_local *local, const struct routes *before,
+                     const struct routes *next);
+/* Notes what has moved, and has those look again who wait for keys that are served elsewhere now. */
+void handover_after(struct server *server, const struct routes *before, const struct routes *now);
+/* Drops some of what is left of granules that are served elsewhere; only while nobody pulls from here. True:
+ * there is more to do. */
+bool handover_sweep(struct server *server, struct store_local *local);
 
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cluster/slot.h"
-#include "server/check.h"
+#include "server/changes.h"
 #include "server/cluster/handover_private.h"
 #include "server/cluster/parcel.h"
 #include "server/gate.h"
@@ -16,8 +16,9 @@ enum {
     PAGE_BYTES = 64 * 1024,
     PAGE_SLOTS = 4096, /* of the store's, looked through for one page */
     LOOK = 256,        /* of them under one lock */
-    SWEEP_KEYS = 128,
-    SWEEP_BYTES = 64 * 1024,
+    SWEEP_LOOK = 512,  /* slots of the store's, for one part of a sweep */
+    SWEEP_STEPS = 32,  /* parts at a time */
+    SWEEP_BYTES = 128 * 1024,
 };
 
 static uint64_t get(const uint8_t *at, unsigned bytes)
@@ -187,8 +188,9 @@ enum peer_status handover_serve(struct worker *w, uint16_t asker, enum peer_kind
 
 /* ---- dropping ---- */
 
+/* One look at the store for what is to be dropped: the names, since the store may not be called meanwhile. */
 struct sweeping {
-    const struct routes *routes; /* whose granules are numbered */
+    unsigned granule_slots;
     const bool *granules;
     uint8_t *names;
     size_t len;
@@ -201,7 +203,7 @@ static void gather(void *arg, const struct scan_item *item)
     struct sweeping *s = arg;
     uint8_t *at = s->names + s->len;
 
-    if (!s->granules[routes_granule(s->routes, slot_of_key(item->key))])
+    if (!s->granules[slot_of_key(item->key) / s->granule_slots])
         return;
     if (s->len + 3 + item->key.len > SWEEP_BYTES) {
         s->full = true;
@@ -232,103 +234,107 @@ static void drop_gathered(struct server *server, struct store_local *local, cons
     gate_depart(server->gate);
 }
 
-/* Drops all that these granules have here, a few keys at a time. Returns how many; -1: memory is short. */
-static int64_t drop_all(struct server *server, struct store_local *local, const struct routes *routes,
-                        const bool *granules)
+/* Drops what these granules have in the next part of the store. True: that was the last part. */
+static bool drop_some(struct server *server, struct store_local *local, const bool *granules,
+                      uint64_t *cursor, uint64_t *dropped)
 {
-    struct sweeping s = {.routes = routes, .granules = granules, .names = malloc(SWEEP_BYTES)};
-    uint64_t cursor = 0;
-    int64_t dropped = 0;
+    static uint8_t names[SWEEP_BYTES]; /* the control thread's */
+    struct sweeping s = {
+        .granule_slots = SLOTS / server->handover->granules, .granules = granules, .names = names};
+    uint64_t next = store_scan(server->store, *cursor, SWEEP_LOOK, long_ago, gather, &s);
 
-    if (s.names == NULL)
-        return -1;
-    do {
-        uint64_t next;
+    if (s.keys > 0)
+        drop_gathered(server, local, &s);
+    *dropped += s.keys;
+    if (s.full) /* the same part again: there is more in it than could be noted */
+        return false;
+    *cursor = next;
+    return next == 0;
+}
 
-        s.len = s.keys = 0;
-        s.full = false;
-        next = store_scan(server->store, cursor, SWEEP_KEYS, long_ago, gather, &s);
-        if (s.keys > 0)
-            drop_gathered(server, local, &s);
-        dropped += s.keys;
-        if (!s.full) /* else the same again: there was more than could be noted */
-            cursor = next;
-    } while (cursor != 0 || s.full);
-    free(s.names);
-    return dropped;
+static void log_dropped(unsigned granules, uint64_t keys)
+{
+    if (keys > 0)
+        log_event(LOG_LEVEL_NOTICE, "leftovers_dropped", "granules=%u keys=%llu", granules,
+                  (unsigned long long)keys);
+}
+
+static void forget_leftovers(struct handover *h, const bool *granules)
+{
+    for (unsigned g = 0; g < h->granules; g++) {
+        h->leftovers_len -= granules[g] && h->leftovers[g];
+        h->leftovers[g] = h->leftovers[g] && !granules[g];
+    }
+}
+
+bool handover_sweep(struct server *server, struct store_local *local)
+{
+    struct handover *h = server->handover;
+
+    if (h->leftovers_len == 0)
+        return false;
+    if (h->swept_len == 0) { /* what is left from now on is for the next sweep */
+        memcpy(h->swept, h->leftovers, sizeof h->swept);
+        h->swept_len = h->leftovers_len;
+        h->sweep_at = h->sweep_dropped = 0;
+    }
+    for (unsigned i = 0; i < SWEEP_STEPS; i++) {
+        if (drop_some(server, local, h->swept, &h->sweep_at, &h->sweep_dropped)) {
+            log_dropped(h->swept_len, h->sweep_dropped);
+            forget_leftovers(h, h->swept);
+            h->swept_len = 0;
+            break;
+        }
+    }
+    return h->leftovers_len > 0;
 }
 
 /* ---- around a publication ---- */
 
-static void drop_and_log(struct server *server, struct store_local *local, const struct routes *routes,
-                         const bool *granules, const char *why)
-{
-    struct handover *h = server->handover;
-    int64_t dropped;
-    unsigned n = 0;
-
-    for (unsigned g = 0; g < routes->view->rules.granules; g++)
-        n += granules[g];
-    if (n == 0)
-        return;
-    if ((dropped = drop_all(server, local, routes, granules)) < 0) {
-        log_event(LOG_LEVEL_WARNING, "leftovers_kept", "granules=%u: out of memory; tried again later", n);
-        return;
-    }
-    for (unsigned g = 0; g < routes->view->rules.granules; g++) {
-        if (granules[g])
-            h->leftovers[g] = false;
-    }
-    if (dropped > 0)
-        log_event(LOG_LEVEL_NOTICE, "leftovers_dropped", "granules=%u keys=%lld cause=%s", n,
-                  (long long)dropped, why);
-}
-
-void handover_before(struct server *server, struct store_local *local, const struct routes *next)
+void handover_before(struct server *server, struct store_local *local, const struct routes *before,
+                     const struct routes *next)
 {
     struct handover *h = server->handover;
     bool returning[GRANULES_MAX] = {false};
+    uint64_t cursor = 0, dropped = 0;
+    unsigned n = 0;
 
+    h->granules = next->view->rules.granules;
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         unsigned g = routes_granule(next, slot);
 
+        n += !returning[g] && h->leftovers[g] && next->holder[slot] == ROUTE_HERE;
         returning[g] = h->leftovers[g] && next->holder[slot] == ROUTE_HERE;
+        h->swept[g] = h->swept[g] && !returning[g];
     }
-    drop_and_log(server, local, next, returning, "they_come_back");
-    if (next->pulls)
-        pulls_unsettle(h->pulls);
+    if (n > 0) {
+        while (!drop_some(server, local, returning, &cursor, &dropped))
+            ;
+        log_dropped(n, dropped);
+        forget_leftovers(h, returning);
+    }
+    for (unsigned g = 0; g < h->granules; g++) {
+        if (next->source[g] != NOBODY && (before == NULL || before->source[g] == NOBODY))
+            atomic_fetch_add_explicit(&h->gained[g], 1, memory_order_relaxed);
+    }
 }
 
-void handover_after(struct server *server, struct store_local *local, const struct routes *before,
-                    const struct routes *now, bool lost)
+void handover_after(struct server *server, const struct routes *before, const struct routes *now)
 {
     struct handover *h = server->handover;
-    bool gone[GRANULES_MAX] = {false}, some = false;
+    bool some = false;
 
     if (before == NULL)
         return;
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         unsigned g = routes_granule(now, slot);
 
-        gone[g] = before->holder[slot] == ROUTE_HERE && now->holder[slot] != ROUTE_HERE;
-        if (gone[g])
-            h->leftovers[g] = some = true;
+        if (before->holder[slot] != ROUTE_HERE || now->holder[slot] == ROUTE_HERE)
+            continue;
+        some = true;
+        h->leftovers_len += !h->leftovers[g];
+        h->leftovers[g] = true;
     }
-    if (!some)
-        return;
-    herd_flushed(server, -1); /* they look again, and are passed on */
-    if (lost)
-        drop_and_log(server, local, now, gone, "served_elsewhere");
-}
-
-void handover_sweep(struct server *server, struct store_local *local, const struct routes *now)
-{
-    bool stale[GRANULES_MAX] = {false};
-
-    for (unsigned slot = 0; slot < SLOTS; slot++) {
-        unsigned g = routes_granule(now, slot);
-
-        stale[g] = server->handover->leftovers[g] && now->holder[slot] != ROUTE_HERE;
-    }
-    drop_and_log(server, local, now, stale, "nobody_pulls_them");
+    if (some)
+        herd_flushed(server, CHANGES_ALL_DATABASES);
 }

@@ -29,13 +29,16 @@ struct paging {
 
 struct handover {
     struct pulls *pulls;
-    void (*pulled)(void *arg, uint16_t granule);
-    void *arg;
     struct round *rounds;
     uint64_t bytes_ahead; /* of what the rate allows; worker 0's */
     int64_t refilled_ms;
-    /* the control thread's: granules that were given away, of which something may be left here */
+    _Atomic uint32_t gained[GRANULES_MAX]; /* how often each had a source: part of what pulls know keys by */
+    /* the control thread's: granules that are served elsewhere now, of which something may be left here */
     bool leftovers[GRANULES_MAX];
+    bool swept[GRANULES_MAX]; /* of these, those that the sweep under way goes for */
+    uint64_t sweep_at;        /* its cursor */
+    uint64_t sweep_dropped;
+    unsigned granules, leftovers_len, swept_len;
 };
 
 /* Bytes that may come at once, whatever the rate is. */

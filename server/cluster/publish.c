@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "server/cluster/control_inside.h"
+#include "server/cluster/handover.h"
 #include "server/cluster/routes.h"
 #include "server/log.h"
 
@@ -96,12 +97,15 @@ void publish_routes(void *owner, const struct cluster_state *state, enum cluster
                     const struct node_id *about)
 {
     struct control *c = owner;
+    const struct routes *before = routes_pin_current(c->server);
     struct routes *r = make_routes_at_last(state);
 
-    /* Only this thread replaces them, so those of before are there until routes_publish(). */
-    log_placement(atomic_load_explicit(&c->server->routes, memory_order_relaxed), r, cause, about);
+    log_placement(before, r, cause, about);
+    handover_before(c->server, c->local, before, r);
     routes_publish(c->server, r);
     server_wake_workers(c->server); /* requests may be waiting for these */
+    handover_after(c->server, before, r); /* only this thread replaces them, so r is there */
+    routes_unpin(&before);
 }
 
 /* ---- the log ---- */

@@ -7,14 +7,14 @@ enum { STRIPES = 64, SETTLED = 4096, WAITERS_MAX = 65536 };
 
 struct pull {
     struct pull *next;
-    uint64_t hash;
-    uint8_t db;
+    uint64_t id;
     bool given_up;
     uint32_t waiters_len, waiters_cap;
     post_address *waiters;
 };
 
-/* `settled` is as a cache of one way: what falls into a place that is taken, takes it. 0: free. */
+/* `settled` is as a cache of one way: what falls into a place that is taken, takes it. 0: free, or of the key
+ * with that id, which so costs one question more, or less: both are misses at worst. */
 struct stripe {
     _Alignas(64) pthread_mutex_t lock;
     struct pull *under_way;
@@ -67,35 +67,29 @@ void pulls_free(struct pulls **pulls)
     free(ps);
 }
 
-/* Never 0; keys of the same name in several databases are different ones. */
-static uint64_t mark_of(uint8_t db, uint64_t hash)
+static struct stripe *stripe_of(struct pulls *ps, uint64_t id)
 {
-    return (hash + db * UINT64_C(0x9e3779b97f4a7c15)) | 1;
+    return &ps->stripes[id >> 58];
 }
 
-static struct stripe *stripe_of(struct pulls *ps, uint64_t hash)
+static uint64_t *place_of(struct stripe *s, uint64_t id)
 {
-    return &ps->stripes[hash >> 58];
+    return s->settled == NULL ? NULL : &s->settled[id >> 8 & (SETTLED - 1)];
 }
 
-static uint64_t *place_of(struct stripe *s, uint64_t mark)
-{
-    return s->settled == NULL ? NULL : &s->settled[mark >> 8 & (SETTLED - 1)];
-}
-
-static void note_settled(struct stripe *s, uint64_t mark)
+static void note_settled(struct stripe *s, uint64_t id)
 {
     if (s->settled == NULL)
         s->settled = calloc(SETTLED, sizeof *s->settled); /* without, keys are asked for once more */
     if (s->settled != NULL)
-        *place_of(s, mark) = mark;
+        *place_of(s, id) = id;
 }
 
-static struct pull **find(struct stripe *s, uint8_t db, uint64_t hash)
+static struct pull **find(struct stripe *s, uint64_t id)
 {
     struct pull **at = &s->under_way;
 
-    while (*at != NULL && ((*at)->hash != hash || (*at)->db != db))
+    while (*at != NULL && (*at)->id != id)
         at = &(*at)->next;
     return at;
 }
@@ -121,19 +115,18 @@ static bool wait_for(struct pull *p, post_address who)
     return true;
 }
 
-static enum pulls_answer begin(struct stripe *s, uint8_t db, uint64_t hash, post_address who)
+static enum pulls_answer begin(struct stripe *s, uint64_t id, post_address who)
 {
-    const uint64_t *place = place_of(s, mark_of(db, hash));
-    struct pull *p = *find(s, db, hash);
+    const uint64_t *place = place_of(s, id);
+    struct pull *p = *find(s, id);
 
-    if ((p != NULL && p->given_up) || (place != NULL && *place == mark_of(db, hash)))
+    if ((p != NULL && p->given_up) || (place != NULL && *place == id))
         return PULLS_SETTLED;
     if (p != NULL)
         return wait_for(p, who) ? PULLS_UNDER_WAY : PULLS_NO_MEMORY;
     if ((p = calloc(1, sizeof *p)) == NULL)
         return PULLS_NO_MEMORY;
-    p->db = db;
-    p->hash = hash;
+    p->id = id;
     if (!wait_for(p, who)) {
         pull_free(p);
         return PULLS_NO_MEMORY;
@@ -144,25 +137,25 @@ static enum pulls_answer begin(struct stripe *s, uint8_t db, uint64_t hash, post
     return PULLS_YOURS;
 }
 
-enum pulls_answer pulls_begin(struct pulls *ps, uint8_t db, uint64_t hash, post_address who)
+enum pulls_answer pulls_begin(struct pulls *ps, uint64_t id, post_address who)
 {
-    struct stripe *s = stripe_of(ps, hash);
+    struct stripe *s = stripe_of(ps, id);
     enum pulls_answer answer;
 
     pthread_mutex_lock(&s->lock);
-    answer = begin(s, db, hash, who);
+    answer = begin(s, id, who);
     pthread_mutex_unlock(&s->lock);
     return answer;
 }
 
-void pulls_end(struct pulls *ps, struct server *server, uint8_t db, uint64_t hash, bool settled,
-               void (*put)(void *arg), void *arg)
+void pulls_end(struct pulls *ps, struct server *server, uint64_t id, bool settled, void (*put)(void *arg),
+               void *arg)
 {
-    struct stripe *s = stripe_of(ps, hash);
+    struct stripe *s = stripe_of(ps, id);
     struct pull **at, *p;
 
     pthread_mutex_lock(&s->lock);
-    at = find(s, db, hash);
+    at = find(s, id);
     if ((p = *at) == NULL) {
         pthread_mutex_unlock(&s->lock);
         return;
@@ -173,35 +166,23 @@ void pulls_end(struct pulls *ps, struct server *server, uint8_t db, uint64_t has
     if (put != NULL && !p->given_up)
         put(arg);
     if (settled)
-        note_settled(s, mark_of(db, hash));
+        note_settled(s, id);
     pthread_mutex_unlock(&s->lock);
     if (p->waiters_len > 0)
         post_to(server, LETTER_WAKE, NULL, 0, p->waiters, p->waiters_len);
     pull_free(p);
 }
 
-void pulls_settle(struct pulls *ps, uint8_t db, uint64_t hash)
+void pulls_settle(struct pulls *ps, uint64_t id)
 {
-    struct stripe *s = stripe_of(ps, hash);
+    struct stripe *s = stripe_of(ps, id);
     struct pull *p;
 
     pthread_mutex_lock(&s->lock);
-    if ((p = *find(s, db, hash)) != NULL)
+    if ((p = *find(s, id)) != NULL)
         p->given_up = true;
-    note_settled(s, mark_of(db, hash));
+    note_settled(s, id);
     pthread_mutex_unlock(&s->lock);
-}
-
-void pulls_unsettle(struct pulls *ps)
-{
-    for (unsigned i = 0; i < STRIPES; i++) {
-        struct stripe *s = &ps->stripes[i];
-
-        pthread_mutex_lock(&s->lock);
-        free(s->settled);
-        s->settled = NULL;
-        pthread_mutex_unlock(&s->lock);
-    }
 }
 
 size_t pulls_under_way(struct pulls *ps)

@@ -8,7 +8,9 @@
  * So of each item there is one copy: at the old node until it is taken, then on
  * its way and marked here, then here. If it is lost on the way it is a miss;
  * and what was given up (pulls_settle) is thrown away should it still arrive.
- * Any thread. A stripe's lock is outside the shards' and the inboxes'. */
+ * Keys are known here by 64 bits of the caller's choice: of the key's hash, its
+ * database, and which hand-over it is, so that what is settled in one is not in
+ * the next. Any thread. A stripe's lock is outside the shards' and the inboxes'. */
 #ifndef CORRAL_PULLS_H
 #define CORRAL_PULLS_H
 
@@ -28,16 +30,13 @@ struct pulls *pulls_new(void);
 void pulls_free(struct pulls **pulls);
 
 /* With PULLS_YOURS, too, `who` will be woken by pulls_end(). */
-enum pulls_answer pulls_begin(struct pulls *pulls, uint8_t db, uint64_t hash, post_address who);
+enum pulls_answer pulls_begin(struct pulls *pulls, uint64_t id, post_address who);
 /* It has come, or will not. `put` stores it, unless it was given up meanwhile; NULL: there is none. Settled
  * says whether it is. Wakes all who wait. */
-void pulls_end(struct pulls *pulls, struct server *server, uint8_t db, uint64_t hash, bool settled,
-               void (*put)(void *arg), void *arg);
+void pulls_end(struct pulls *pulls, struct server *server, uint64_t id, bool settled, void (*put)(void *arg),
+               void *arg);
 /* It is not waited for any longer: settled from now on, without having come. */
-void pulls_settle(struct pulls *pulls, uint8_t db, uint64_t hash);
-/* Other keys may be elsewhere from now on: nothing is settled any more. */
-void pulls_unsettle(struct pulls *pulls);
-
+void pulls_settle(struct pulls *pulls, uint64_t id);
 size_t pulls_under_way(struct pulls *pulls);
 
 #endif
