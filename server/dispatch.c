@@ -13,6 +13,7 @@
 #include "server/check.h"
 #include "server/cluster/forward.h"
 #include "server/cluster/guest.h"
+#include "server/cluster/handover.h"
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
@@ -513,7 +514,7 @@ static void run_specially(struct exec *x, struct entry *e, unsigned modes)
         transaction_queue(x, command, rq);
         return;
     }
-    if ((modes & SERVER_CLUSTER) && run_elsewhere(x, e, modes))
+    if ((modes & SERVER_CLUSTER) && (!handover_ready(x, command, rq) || run_elsewhere(x, e, modes)))
         return;
     if ((modes & SERVER_ORIGINS) && !origins_ready(x, command, rq))
         return;
@@ -683,6 +684,8 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         x->session->parked = PARK_PAUSED;
         return;
     }
+    if ((modes & SERVER_CLUSTER) && !handover_ready_memcache(x, &e->request))
+        return;
     verdict = modes & SERVER_CLUSTER ? forward_memcache(x, e) : FORWARD_HERE;
     if (verdict == FORWARD_HERE && (modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line, &e->request))
         return;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "server/check.h"
+#include "server/cluster/handover.h"
 #include "server/cluster/link.h"
 #include "server/listener.h"
 #include "server/log.h"
@@ -320,8 +321,10 @@ static void worker_tick(struct worker *w)
         close_overdue(w);
         batch_trim(w->batch);
     }
-    if (w->index == 0)
+    if (w->index == 0) {
+        handover_tick(w);
         server_tick(w->server, w->now);
+    }
 }
 
 /* ---- the loop ---- */

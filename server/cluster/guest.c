@@ -6,6 +6,7 @@
 #include "server/check.h"
 #include "server/clients.h"
 #include "server/cluster/control.h"
+#include "server/cluster/handover.h"
 #include "server/cluster/handshake.h"
 #include "server/command/command.h"
 #include "server/conn.h"
@@ -124,7 +125,8 @@ static uint64_t epoch_of(const struct worker *w)
 /* Behind whatever else goes out by that link. */
 static struct out *voice(struct conn *link)
 {
-    (void)conn_voice(link); /* which is then looked at after the turn; it may be closed for holding too much */
+    (void)conn_voice(
+        link); /* which is then looked at after the turn; it may be closed for holding too much */
     return &link->pending;
 }
 
@@ -311,6 +313,9 @@ static enum took take_request(struct worker *w, struct batch *b, const struct pe
     return TOOK_REQUEST;
 }
 
+static void serve_handover(struct worker *w, struct host *h, const struct peer_header *header,
+                           struct slice body);
+
 static enum took take_frame(struct worker *w, struct host *h, const struct peer_header *header,
                             struct slice body)
 {
@@ -326,9 +331,9 @@ static enum took take_frame(struct worker *w, struct host *h, const struct peer_
             conn_close(guest);
         }
         return TOOK_OTHER;
-    case PEER_TRANSACTION:
     case PEER_TAKE:
-    case PEER_BATCH:
+    case PEER_BATCH: serve_handover(w, h, header, body); return TOOK_OTHER;
+    case PEER_TRANSACTION:
     case PEER_TAKEN:
     case PEER_HELLO:
     case PEER_CHALLENGE:
@@ -420,7 +425,8 @@ static void begin_answer(struct out *out)
 }
 
 /* What came since the mark is the reply. */
-static void end_answer(struct worker *w, struct out *out, size_t mark, size_t pinned, const struct asked *asked)
+static void end_answer(struct worker *w, struct out *out, size_t mark, size_t pinned,
+                       const struct asked *asked)
 {
     struct peer_header h = {.kind = PEER_ANSWER, .id = asked->header.id, .epoch = epoch_of(w)};
     size_t body;
@@ -431,14 +437,38 @@ static void end_answer(struct worker *w, struct out *out, size_t mark, size_t pi
     *peer_put_header(out->data + mark, &h, body) = (uint8_t)asked->status;
 }
 
+/* What this node still has of granules that the asker serves now. */
+static void serve_handover(struct worker *w, struct host *h, const struct peer_header *header,
+                           struct slice body)
+{
+    struct asked asked = {.header = *header};
+    struct out *out = &w->out;
+    size_t mark = out_mark(out), pins = out->pins_len, pinned = out->pinned_bytes, limit = out->limit;
+    uint16_t asker;
+
+    out->limit = 0;
+    begin_answer(out);
+    routes_enter(w->server, &w->routes);
+    gate_enter(w->server->gate, w->index);
+    asker = w->routes.routes == NULL ? NOBODY : view_find(w->routes.routes->view, &h->handshake.other);
+    asked.status =
+        asker == NOBODY ? PEER_NOT_MINE : handover_serve(w, asker, (enum peer_kind)header->kind, body, out);
+    gate_leave(w->server->gate, w->index);
+    routes_leave(&w->routes);
+    if (asked.status != PEER_OK && !out->failed)
+        out_cut(out, mark + ANSWER_HEAD, pins);
+    end_answer(w, out, mark, pinned, &asked);
+    out->limit = limit;
+}
+
 /* A reply longer than any client could be told is not sent, and only its client pays. */
 static bool is_too_long(const struct host *h, const struct out *out, size_t mark, size_t pinned)
 {
     return out->len - mark + out->pinned_bytes - pinned > h->reply_most;
 }
 
-/* Executes one frame for x->session and writes the answer; nothing if it was parked. False: this session has been
- * brought into a state that no request may leave behind. */
+/* Executes one frame for x->session and writes the answer; nothing if it was parked. False: this session has
+ * been brought into a state that no request may leave behind. */
 static bool answer(struct worker *w, const struct host *h, struct entry *e, struct asked *asked)
 {
     struct exec *x = &w->exec;
@@ -522,8 +552,7 @@ static unsigned execute(struct worker *w, struct host *h, struct dispatch_input 
         x->backing = entry_backing(w->server, in, &e->request);
         *alive = answer(w, h, e, &b->asked[i]);
         if (*alive && s->parked != PARK_NOT)
-            *alive = take_in(w, h, &b->asked[i],
-                             (struct slice){in->data + e->begin, e->end - e->begin});
+            *alive = take_in(w, h, &b->asked[i], (struct slice){in->data + e->begin, e->end - e->begin});
         i++;
         if (x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;

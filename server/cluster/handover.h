@@ -23,6 +23,7 @@
 #include "server/exec.h"
 
 struct handover;
+struct command;
 
 /* Before the workers start, and after they have ended. False when memory is short. */
 bool handover_init(struct server *server);
@@ -30,8 +31,12 @@ void handover_free(struct server *server);
 
 /* ---- workers ---- */
 
-/* Within a batch: whether the request may see this key as it is. False: it is being brought, and after the
- * last of its keys the request is to wait: handover_park(), write nothing, return. */
+/* Before a request of this node's keys is executed; within a batch that acts by routes. False: some key is
+ * being brought, and the request is parked. */
+bool handover_ready(struct exec *x, const struct command *command, const struct request *rq);
+bool handover_ready_memcache(struct exec *x, const struct request *rq);
+/* One key of it. False: it is being brought, and after the last of its keys the request is to wait:
+ * handover_park(), write nothing, return. Keys that are served elsewhere are none of its business. */
 bool handover_has(struct exec *x, struct slice name);
 void handover_park(struct exec *x);
 /* Goes on with the background work; now and then. */

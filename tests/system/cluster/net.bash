@@ -74,7 +74,7 @@ net_node()
     LOG=$BATS_TEST_TMPDIR/log.$k
     at "$k" "$CORRAL_BIN/corrald" --bind "$NET.$k" --protected-mode no --threads 1 --maxmemory 64mb \
         --cluster-enabled yes --cluster-secret-file "$BATS_TEST_TMPDIR/secret" --cluster-seeds "$NET.1" \
-        --cluster-announce-ip "$NET.$k" --node-name "n$k" "$@" >>"$LOG" 2>&1 3>&- </dev/null &
+        --cluster-announce-ip "$NET.$k" "$@" >>"$LOG" 2>&1 3>&- </dev/null &
     NET_PIDS[$k]=$!
     STARTED+=("$!")
     eventually ready_or_gone "$!" "$LOG"
