@@ -14,14 +14,14 @@ teardown()
     net_down
 }
 
-# start N
+# start N [OPTION...]
 start()
 {
     local k
 
     net_up "$1"
     for k in $(seq "$1"); do
-        net_node "$k"
+        net_node "$k" "${@:2}"
     done
     eventually net_agree "$1" $(seq "$1")
 }
@@ -47,7 +47,7 @@ failed_seen() # K: how many failures it has logged
 }
 
 @test "a fifth of all packets lost: nobody is held for dead, and everything is answered" {
-    start 3
+    start 3 --cluster-forward-timeout 10000 # what is lost is sent again by TCP, in its own time
     for k in 1 2 3; do
         lose "$k" 20
     done

@@ -42,7 +42,7 @@ net_up()
         ip -n "$TAG-$k" link set eth0 up
         ip -n "$TAG-$k" link set lo up
     done
-    "$CORRAL_BIN/corral" keygen >"$BATS_TEST_TMPDIR/secret"
+    head -c 32 /dev/urandom | base64 >"$BATS_TEST_TMPDIR/secret"
 }
 
 net_down()
@@ -72,7 +72,8 @@ net_node()
 
     shift
     LOG=$BATS_TEST_TMPDIR/log.$k
-    at "$k" "$CORRAL_BIN/corrald" --bind "$NET.$k" --protected-mode no --threads 1 --maxmemory 64mb \
+    # ip becomes the program, so that $! is its pid.
+    ip netns exec "$TAG-$k" "$CORRAL_BIN/corrald" --bind "$NET.$k" --protected-mode no --threads 1 --maxmemory 64mb \
         --cluster-enabled yes --cluster-secret-file "$BATS_TEST_TMPDIR/secret" --cluster-seeds "$NET.1" \
         --cluster-announce-ip "$NET.$k" "$@" >>"$LOG" 2>&1 3>&- </dev/null &
     NET_PIDS[$k]=$!
