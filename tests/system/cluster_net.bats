@@ -47,7 +47,7 @@ failed_seen() # K: how many failures it has logged
 }
 
 @test "a fifth of all packets lost: nobody is held for dead, and everything is answered" {
-    start 3 --cluster-forward-timeout 10000 # what is lost is sent again by TCP, in its own time
+    start 3 --cluster-forward-timeout 10000 --cluster-hold-ms 10000 # what is lost is sent again by TCP, in its own time
     for k in 1 2 3; do
         lose "$k" 20
     done
