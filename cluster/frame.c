@@ -10,7 +10,7 @@ enum {
     NONCE = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
     AT_KEY = 1,
     AT_SENDER = AT_KEY + 4,
-    AT_SALT = AT_SENDER + 16,
+    AT_SALT = AT_SENDER + NODE_ID_BYTES,
     AT_COUNTER = AT_SALT + 8,
     STREAM_PART = CHALLENGE_BYTES + 1 + 8,
     ALONG = HEADER + 16 + 4 + 1 + STREAM_PART,
@@ -126,7 +126,7 @@ static size_t seal(struct frames *f, struct frame_stream *s, struct slice conten
         return 0;
     out[0] = FRAME_VERSION;
     put_number(out + AT_KEY, key_id, 4);
-    memcpy(out + AT_SENDER, f->self.bytes, 16);
+    memcpy(out + AT_SENDER, f->self.bytes, NODE_ID_BYTES);
     memcpy(out + AT_SALT, f->salt, 8);
     put_number(out + AT_COUNTER, ++f->counter, 8);
     len = write_along(f, out, s, s != NULL && s->opener, s != NULL ? s->sent++ : 0, along);

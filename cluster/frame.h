@@ -1,7 +1,7 @@
 /* frame.h - the envelope of all that nodes tell each other: who says it, and
  * that nobody else has read or written it.
  *
- *   version:1 key id:4 sender:16 salt:8 counter:8 sealed content tag:16
+ *   version:1 key id:4 sender:20 salt:8 counter:8 sealed content tag:16
  *
  * XChaCha20-Poly1305 (libsodium). The nonce is salt, counter and half of the
  * sender: the salt is random in each process, so it never comes twice. Sealed
@@ -19,7 +19,12 @@
 #include "cluster/keyring.h"
 #include "cluster/transport.h"
 
-enum { FRAME_VERSION = 1, FRAME_OVERHEAD = 1 + 4 + 16 + 8 + 8 + 16, FRAME_WINDOW = 64, CHALLENGE_BYTES = 16 };
+enum {
+    FRAME_VERSION = 1,
+    FRAME_OVERHEAD = 1 + 4 + NODE_ID_BYTES + 8 + 8 + 16,
+    FRAME_WINDOW = 64,
+    CHALLENGE_BYTES = 16
+};
 
 /* Minted when a cluster is; a new generation is a new cluster. */
 struct cluster_identity {

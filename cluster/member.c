@@ -7,7 +7,7 @@
 
 enum {
     SECOND = 1000000,
-    RECORD_TYPICAL = 48, /* bytes in a packet, without a zone */
+    RECORD_TYPICAL = 64, /* bytes in a packet, with short names */
     /* All probe in the same eighth of a period, so that nobody waits much longer
      * than one for the next to look at him. */
     PHASE_PART = 8,
@@ -317,8 +317,11 @@ struct membership *membership_new(const struct membership_options *options, cons
         .id = who->id, .incarnation = who->boots << 16, .address = who->address, .weight = who->weight};
     struct membership *m;
 
-    memcpy(self.zone, who->zone, strnlen(who->zone, ZONE_MAX));
-    if (!options_make_sense(options) || (m = calloc(1, sizeof *m)) == NULL)
+    if (!options_make_sense(options) || !zone_valid(who->zone) || !hostname_valid(who->services.hostname))
+        return NULL;
+    memcpy(self.zone, who->zone, strlen(who->zone));
+    self.services = who->services;
+    if ((m = calloc(1, sizeof *m)) == NULL)
         return NULL;
     m->options = *options;
     m->out = out;
@@ -381,6 +384,16 @@ void membership_seeds(struct membership *m, const struct address *seeds, size_t 
     member_arm(m);
 }
 
+bool membership_seeks(const struct membership *m)
+{
+    const struct address *self = &roster_at(m->roster, SELF)->record.address;
+
+    for (size_t i = 0; i < m->seed_count; i++)
+        if (!address_equals(&m->seeds[i], self))
+            return true;
+    return false;
+}
+
 void membership_leave(struct membership *m)
 {
     struct record self = roster_at(m->roster, SELF)->record;
@@ -403,6 +416,11 @@ bool membership_gone(const struct membership *m)
 void membership_tell_vitals(struct membership *m, struct vitals vitals)
 {
     m->vitals = roster_at(m->roster, SELF)->vitals = vitals;
+}
+
+uint64_t membership_epoch_heard(const struct membership *m)
+{
+    return m->epoch_heard;
 }
 
 void membership_set_weight(struct membership *m, uint16_t weight)

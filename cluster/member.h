@@ -48,8 +48,9 @@ struct membership_self {
     struct node_id id;
     uint64_t boots; /* how often it has been started, this one included: must rise */
     struct address address;
-    uint16_t weight;
+    uint16_t weight; /* 0: owns nothing */
     char zone[ZONE_MAX + 1];
+    struct services services;
 };
 
 enum member_event {
@@ -106,7 +107,7 @@ struct membership_counters {
 #undef X
 };
 
-/* NULL when memory or the options forbid. */
+/* NULL when memory, the options, the zone or the hostname forbid. */
 struct membership *membership_new(const struct membership_options *, const struct membership_self *,
                                   struct transport, struct membership_hooks);
 void membership_free(struct membership **);
@@ -117,12 +118,16 @@ struct transport_user membership_user(struct membership *);
 void membership_start(struct membership *);
 /* Where to look for a cluster: replaces the seeds known before. More than seeds_max are cut off. */
 void membership_seeds(struct membership *, const struct address *, size_t count);
+/* Whether there are seeds other than this node. */
+bool membership_seeks(const struct membership *);
 /* Tells everybody; after membership_gone() nobody needs this node any more. */
 void membership_leave(struct membership *);
 bool membership_gone(const struct membership *);
 
 /* Rides along on every probe. */
 void membership_tell_vitals(struct membership *, struct vitals);
+/* The highest epoch that any other has told; 0: none. */
+uint64_t membership_epoch_heard(const struct membership *);
 void membership_set_weight(struct membership *, uint16_t weight);
 /* A reply came on the data link: no need to probe it for a period. */
 void membership_vouch(struct membership *, const struct node_id *);

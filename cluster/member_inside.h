@@ -56,6 +56,7 @@ struct membership {
     struct roster *roster;
     struct rumours *rumours;
     struct vitals vitals;
+    uint64_t epoch_heard;
     struct health health;
     int64_t alarm_us;
 

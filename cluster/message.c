@@ -2,8 +2,37 @@
 
 #include "server/check.h"
 
-enum { RECORD_MAX = 160, SYNC_LAST = 1, SYNC_ANSWER = 2 };
+enum { RECORD_MAX = 256, SYNC_LAST = 1, SYNC_ANSWER = 2 };
 _Static_assert(RECORD_MAX + 5 + 8 * DIGEST_BUCKETS < DATAGRAM_MAX, "any message fits a datagram");
+
+/* ---- texts: as views have them, see view.h ---------------------------- */
+
+#define ZONE_MARKS     "._:/-"
+#define HOSTNAME_MARKS "._-"
+
+static bool text_valid(const char *text, size_t max, const char *marks)
+{
+    size_t len = 0;
+
+    for (; text[len] != '\0'; len++) {
+        char c = text[len];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+
+        if (len == max || (!plain && strchr(marks, c) == NULL))
+            return false;
+    }
+    return true;
+}
+
+bool zone_valid(const char *zone)
+{
+    return text_valid(zone, ZONE_MAX, ZONE_MARKS);
+}
+
+bool hostname_valid(const char *hostname)
+{
+    return text_valid(hostname, HOSTNAME_MAX, HOSTNAME_MARKS);
+}
 
 /* ---- writing ---------------------------------------------------------- */
 
@@ -29,18 +58,34 @@ static uint8_t *put_address(uint8_t *to, const struct address *address)
     return put_number(to, address->port, 2);
 }
 
+static uint8_t *put_text(uint8_t *to, const char *text)
+{
+    size_t len = strlen(text);
+
+    *to++ = (uint8_t)len;
+    return put_bytes(to, text, len);
+}
+
+static uint8_t *put_services(uint8_t *to, const struct services *s)
+{
+    to = put_number(to, s->port, 2);
+    to = put_number(to, s->client_port, 2);
+    to = put_number(to, s->memcache_port, 2);
+    to = put_number(to, s->link_port, 2);
+    return put_text(to, s->hostname);
+}
+
 static uint8_t *put_record(uint8_t *to, const struct record *r, const struct accusation *a)
 {
-    size_t zone = strnlen(r->zone, ZONE_MAX);
 
     to = put_bytes(to, r->id.bytes, sizeof r->id.bytes);
     to = put_number(to, r->incarnation, 8);
     *to++ = r->state;
     *to++ = r->probation;
     to = put_number(to, r->weight, 2);
-    *to++ = (uint8_t)zone;
-    to = put_bytes(to, r->zone, zone);
+    to = put_text(to, r->zone);
     to = put_address(to, &r->address);
+    to = put_services(to, &r->services);
     if (r->state != MEMBER_SUSPECT)
         return to;
     CHECK(a->count <= ACCUSERS_MAX);
@@ -113,7 +158,7 @@ struct reader {
 
 static const uint8_t *take(struct reader *r, size_t len)
 {
-    static const uint8_t zeros[16];
+    static const uint8_t zeros[NODE_ID_BYTES];
     const uint8_t *at = r->in.data;
 
     if (r->bad || r->in.len < len) {
@@ -159,20 +204,28 @@ static void take_address(struct reader *r, struct address *address)
     r->bad |= address->port == 0;
 }
 
-static void take_zone(struct reader *r, char zone[ZONE_MAX + 1])
+/* A NUL inside is none of the characters that texts are made of. */
+static void take_text(struct reader *r, char *text, size_t max, const char *marks)
 {
     size_t len = take_number(r, 1);
-    const uint8_t *at = len <= ZONE_MAX ? take(r, len) : NULL;
 
-    memset(zone, 0, ZONE_MAX + 1);
-    if (at == NULL) {
+    memset(text, 0, max + 1);
+    if (r->bad || len > max || r->in.len < len) {
         r->bad = true;
         return;
     }
-    for (size_t i = 0; i < len; i++) {
-        r->bad |= at[i] <= ' ' || at[i] > '~'; /* operators read it, and logs show it */
-        zone[i] = (char)at[i];
-    }
+    memcpy(text, r->in.data, len);
+    r->in = (struct slice){r->in.data + len, r->in.len - len};
+    r->bad = !text_valid(text, max, marks) || strlen(text) != len;
+}
+
+static void take_services(struct reader *r, struct services *s)
+{
+    s->port = (uint16_t)take_number(r, 2);
+    s->client_port = (uint16_t)take_number(r, 2);
+    s->memcache_port = (uint16_t)take_number(r, 2);
+    s->link_port = (uint16_t)take_number(r, 2);
+    take_text(r, s->hostname, HOSTNAME_MAX, HOSTNAME_MARKS);
 }
 
 static void take_accusation(struct reader *r, struct accusation *a)
@@ -197,8 +250,9 @@ static void take_record(struct reader *r, struct record *record, struct accusati
     record->state = (uint8_t)take_number(r, 1);
     record->probation = (uint8_t)take_number(r, 1);
     record->weight = (uint16_t)take_number(r, 2);
-    take_zone(r, record->zone);
+    take_text(r, record->zone, ZONE_MAX, ZONE_MARKS);
     take_address(r, &record->address);
+    take_services(r, &record->services);
     r->bad |= record->state > MEMBER_LEFT;
     memset(accusation, 0, sizeof *accusation);
     if (record->state == MEMBER_SUSPECT)

@@ -3,17 +3,20 @@
  * A packet, which is a datagram or one message on a stream, is a version byte
  * and then messages up to its end. Numbers are big-endian:
  *
- *   ping      1  seq:4 target:16 epoch:8 load:4 time:8   "are you there, and are you target?"
+ *   ping      1  seq:4 target:20 epoch:8 load:4 time:8   "are you there, and are you target?"
  *   ack       2  seq:4 epoch:8 load:4
  *   nack      3  seq:4                              "I asked for you, and heard nothing yet"
- *   relay     4  seq:4 target:16 address            "ask target for me"
- *   stranger  5  seq:4 target:16                    "I live here now, and am not target"
- *   record    6  id:16 incarnation:8 state:1 probation:1 weight:2 zone address
+ *   relay     4  seq:4 target:20 address            "ask target for me"
+ *   stranger  5  seq:4 target:20                    "I live here now, and am not target"
+ *   record    6  id:20 incarnation:8 state:1 probation:1 weight:2 zone address services
  *                and of a suspect: accusers:1 hard:1 accuser:8 ...
  *   digest    7  live:4 32 * bucket:8
  *   sync      8  buckets:4 flags:1                  flags: 1 = last, 2 = answer with yours
  *
- *   zone = len:1 and up to 15 bytes; address = 4 or 6, 4 or 16 bytes, port:2
+ *   zone = len:1 and up to 15 letters, digits and ._:/-
+ *   address = 4 or 6, 4 or 16 bytes, port:2
+ *   services = port:2 client:2 memcache:2 link:2 hostname
+ *   hostname = len:1 and up to 63 letters, digits and ._-
  *
  * Every struct has one encoding, and nothing else decodes. */
 #ifndef CORRAL_MESSAGE_H
@@ -21,7 +24,14 @@
 
 #include "cluster/transport.h"
 
-enum { MESSAGE_VERSION = 1, DIGEST_BUCKETS = 32, ACCUSERS_MAX = 3, ZONE_MAX = 15 };
+enum { MESSAGE_VERSION = 1, DIGEST_BUCKETS = 32, ACCUSERS_MAX = 3, ZONE_MAX = 15, HOSTNAME_MAX = 63 };
+
+/* Where a node serves whom, at the IP address of its record; 0: it does not. A name of at most 63
+ * bytes keeps a record small beside the packets that carry it. */
+struct services {
+    uint16_t port, client_port, memcache_port, link_port;
+    char hostname[HOSTNAME_MAX + 1]; /* "": none */
+};
 
 /* Of two records of one incarnation, the later state holds. */
 enum member_state { MEMBER_ALIVE, MEMBER_SUSPECT, MEMBER_DEAD, MEMBER_LEFT };
@@ -35,7 +45,11 @@ struct record {
     uint8_t state;     /* enum member_state */
     uint8_t probation; /* 0: none; k: it is in its k-th, a member but not an owner */
     char zone[ZONE_MAX + 1];
+    struct services services;
 };
+/* Whether they can be told at all. */
+bool zone_valid(const char *);
+bool hostname_valid(const char *);
 
 /* Who says so of a suspect. A bit in `hard`: that one was told that the port is dead. */
 struct accusation {
@@ -97,14 +111,5 @@ bool packet_put(struct packet *, const struct message *);
 bool packet_open(struct slice *);
 /* Eats one message. False when what is there is none; the slice is then of no more use. */
 bool packet_take(struct slice *, struct message *out);
-
-static inline uint64_t node_id_mark(const struct node_id *id)
-{
-    uint64_t mark = 0;
-
-    for (int i = 0; i < 8; i++)
-        mark = mark << 8 | id->bytes[i];
-    return mark;
-}
 
 #endif

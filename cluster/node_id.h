@@ -4,6 +4,7 @@
 #ifndef CORRAL_NODE_ID_H
 #define CORRAL_NODE_ID_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -17,6 +18,21 @@ struct node_id {
 static inline int node_id_compare(const struct node_id *a, const struct node_id *b)
 {
     return memcmp(a->bytes, b->bytes, NODE_ID_BYTES);
+}
+
+static inline bool node_id_equals(const struct node_id *a, const struct node_id *b)
+{
+    return node_id_compare(a, b) == 0;
+}
+
+/* Its first bytes as a number, which is in the same order. */
+static inline uint64_t node_id_mark(const struct node_id *id)
+{
+    uint64_t mark = 0;
+
+    for (int i = 0; i < 8; i++)
+        mark = mark << 8 | id->bytes[i];
+    return mark;
 }
 
 /* Writes NODE_ID_TEXT digits, and no NUL. */

@@ -253,6 +253,8 @@ static void note_vitals(struct membership *m, uint32_t member, const struct vita
 {
     if (member != NO_MEMBER && member != SELF)
         roster_at(m->roster, member)->vitals = *vitals;
+    if (vitals->epoch > m->epoch_heard)
+        m->epoch_heard = vitals->epoch;
 }
 
 /* What took a moment to arrive is a moment old: the fastest clock leads, by nothing. */

@@ -127,8 +127,7 @@ static uint32_t live_search(const struct roster *roster, const struct node_id *i
         uint32_t middle = low + (high - low) / 2;
         const struct live *at = &roster->live[middle];
         bool before = at->mark != mark ? at->mark < mark
-                                       : memcmp(roster->members[at->member].record.id.bytes, id->bytes,
-                                                sizeof id->bytes) < 0;
+                                       : node_id_compare(&roster->members[at->member].record.id, id) < 0;
         if (before)
             low = middle + 1;
         else
@@ -147,7 +146,7 @@ static void live_update(struct roster *roster, uint32_t index, bool was)
         return;
     at = &roster->live[live_search(roster, &r->id)];
     behind = (size_t)(roster->live + roster->live_count - at);
-    if (memcmp(r->id.bytes, roster->members[0].record.id.bytes, sizeof r->id.bytes) < 0)
+    if (node_id_compare(&r->id, &roster->members[0].record.id) < 0)
         roster->self_place += was ? UINT32_MAX : 1;
     if (was) {
         memmove(at, at + 1, (behind - 1) * sizeof *at);

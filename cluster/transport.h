@@ -18,21 +18,13 @@
 #include <stdint.h>
 
 #include "cluster/address.h"
+#include "cluster/node_id.h"
 #include "protocol/bytes.h"
 
 enum {
     DATAGRAM_MAX = 1152,       /* bytes of content: with its envelope it fits IPv6's least MTU */
     STREAM_MESSAGE_MAX = 16384 /* bytes of one message on a stream */
 };
-
-/* Chosen at random when a node gets its data folder, and kept. */
-struct node_id {
-    uint8_t bytes[16];
-};
-static inline bool node_id_equals(const struct node_id *a, const struct node_id *b)
-{
-    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
-}
 
 /* Who sent something, and when it reached this machine: not when we came to look. */
 struct origin {

@@ -10,7 +10,8 @@
 
 enum {
     HEADER_BYTES = 36,
-    MEMBER_BYTES = 20 + 8 + 1 + 2 + 4 * 2 + 1 + 1 + 1, /* and ip, zone, hostname */
+    EPOCH_AT = 8,
+    MEMBER_BYTES = 20 + 8 + 1 + 2 + 5 * 2 + 1 + 1 + 1, /* and ip, zone, hostname */
     OVERRIDE_BYTES = 4,
 };
 
@@ -282,6 +283,7 @@ static uint8_t *put_member(uint8_t *p, const struct view_member *m)
     p = put(p, m->client_port, 2);
     p = put(p, m->port, 2);
     p = put(p, m->memcache_port, 2);
+    p = put(p, m->link_port, 2);
     p = put_bytes(put(p, m->ip_bytes, 1), m->ip, m->ip_bytes);
     p = put_text(p, m->zone);
     return put_text(p, m->hostname);
@@ -376,6 +378,7 @@ static enum view_fault take_member(struct window *w, struct view_member *m, stru
     m->client_port = (uint16_t)take(w, 2);
     m->port = (uint16_t)take(w, 2);
     m->memcache_port = (uint16_t)take(w, 2);
+    m->link_port = (uint16_t)take(w, 2);
     m->ip_bytes = (uint8_t)take(w, 1);
     if (state > VIEW_FAILED || m->ip_bytes > sizeof m->ip)
         return w->short_of ? VIEW_BAD_LENGTH : VIEW_BAD_MEMBER;
@@ -405,15 +408,40 @@ static enum view_fault made_overrides(struct made *made, const struct view_overr
         unsigned g = overrides[i].granule;
         uint16_t holder;
 
-        if (g >= made->view.rules.granules || overrides[i].holder >= made->view.member_count) {
+        if (g >= made->view.rules.granules ||
+            (overrides[i].holder >= made->view.member_count && overrides[i].holder != NOBODY)) {
             fault = VIEW_BAD_OVERRIDE;
             break;
         }
-        holder = index[overrides[i].holder];
-        if (made->members[holder].state == VIEW_FAILED || holder == made->view.owner[g])
+        holder = overrides[i].holder != NOBODY ? index[overrides[i].holder] : NOBODY;
+        if (holder == made->view.owner[g] || (holder != NOBODY && made->members[holder].state == VIEW_FAILED))
             fault = VIEW_BAD_OVERRIDE;
         else if (made->view.holder[g] != made->view.owner[g])
             fault = VIEW_BAD_ORDER;
+        holder_of(made)[g] = holder;
+    }
+    free(index);
+    return fault;
+}
+
+static enum view_fault made_holders(struct made *made, const uint16_t *holders)
+{
+    uint16_t *index = malloc((made->view.member_count + 1) * sizeof *index);
+    enum view_fault fault = VIEW_OK;
+
+    if (index == NULL)
+        return VIEW_NO_MEMORY;
+    for (size_t i = 0; i < made->view.member_count; i++)
+        index[made->order[i]] = (uint16_t)i;
+    for (unsigned g = 0; g < made->view.rules.granules && fault == VIEW_OK; g++) {
+        uint16_t holder = NOBODY;
+
+        if (holders[g] < made->view.member_count)
+            holder = index[holders[g]];
+        else if (holders[g] != NOBODY)
+            fault = VIEW_BAD_OVERRIDE;
+        if (holder != NOBODY && made->members[holder].state == VIEW_FAILED)
+            fault = VIEW_BAD_OVERRIDE;
         holder_of(made)[g] = holder;
     }
     free(index);
@@ -458,6 +486,8 @@ static const struct view *make(const struct view_parts *parts, const struct view
         *fault = made_owners(made);
     if (*fault == VIEW_OK && before != NULL)
         made_pins(made, before, change);
+    else if (*fault == VIEW_OK && parts->holders != NULL)
+        *fault = made_holders(made, parts->holders);
     else if (*fault == VIEW_OK)
         *fault = made_overrides(made, parts->overrides, parts->override_count);
     if (*fault == VIEW_OK)
@@ -574,6 +604,14 @@ const struct view *view_decode(struct slice bytes, enum view_fault *fault)
 
 /* ---- comparing ---- */
 
+bool view_alike(const struct view *a, const struct view *b)
+{
+    const uint8_t *x = a->encoded.data, *y = b->encoded.data;
+
+    return a->encoded.len == b->encoded.len && memcmp(x, y, EPOCH_AT) == 0 &&
+           memcmp(x + EPOCH_AT + 8, y + EPOCH_AT + 8, a->encoded.len - EPOCH_AT - 8) == 0;
+}
+
 void view_compare(const struct view *before, const struct view *now,
                   void (*moved)(void *arg, const struct view_move *move), void *arg)
 {
@@ -612,8 +650,8 @@ void view_check(const struct view *view)
 
         overrides += owner != holder;
         CHECK(owner == NOBODY || (owner < view->member_count && view->members[owner].state == VIEW_ACTIVE));
-        CHECK(holder == NOBODY ? owner == NOBODY
-                               : holder < view->member_count && view->members[holder].state != VIEW_FAILED);
+        CHECK(holder == NOBODY ||
+              (holder < view->member_count && view->members[holder].state != VIEW_FAILED));
         CHECK(deputy == NOBODY || (deputy < view->member_count && deputy != holder &&
                                    view->members[deputy].state == VIEW_ACTIVE));
     }

@@ -6,7 +6,7 @@
  *
  * Rules: (1) the owner of a granule is what placement.h says of the members;
  * (2) its holder, who serves it, is the owner, unless an override says who has
- * it still; (3) members stand in the order of their ids; (4) the encoding of a
+ * it still, or that nobody has it yet; (3) members stand in the order of their ids; (4) the encoding of a
  * view is unique: what decodes, encodes to the same bytes.
  *
  * The wire has the members and the overrides only; owners are computed. All
@@ -16,9 +16,9 @@
  *   16 cluster   2 members   2 overrides
  *   then each member, ids ascending:
  *     20 id   8 incarnation   1 state   2 weight   2 cluster port   2 client port
- *     2 port   2 memcache port   1 bytes of ip, 4 or 16   ip
+ *     2 port   2 memcache port   2 link port   1 bytes of ip, 4 or 16   ip
  *     1 length of zone   zone   1 length of hostname   hostname
- *   then each override, granules ascending:   2 granule   2 member that holds it
+ *   then each override, granules ascending:   2 granule   2 member that holds it, ffff: nobody
  *
  * The version says what follows; a decoder refuses all that it does not know. */
 #ifndef CORRAL_VIEW_H
@@ -46,7 +46,7 @@ struct view_member {
     uint64_t incarnation;
     enum view_state state;
     uint16_t weight; /* 0: a member that owns nothing */
-    uint16_t cluster_port, client_port, port, memcache_port;
+    uint16_t cluster_port, client_port, port, memcache_port, link_port;
     uint8_t ip_bytes; /* 4 or 16 */
     uint8_t ip[16];
     const char *zone;     /* "": a zone like any other */
@@ -55,7 +55,7 @@ struct view_member {
 
 struct view_override {
     uint16_t granule;
-    uint16_t holder; /* index among the members; not VIEW_FAILED */
+    uint16_t holder; /* index among the members, not of a VIEW_FAILED; or NOBODY */
 };
 
 struct view {
@@ -95,11 +95,16 @@ struct view_parts {
     size_t member_count;
     const struct view_override *overrides; /* in any order */
     size_t override_count;
+    /* By granule, indices among `members`, or NOBODY: instead of the overrides, unless NULL. */
+    const uint16_t *holders;
 };
 
 /* NULL, and why, when the parts do not make a view. The caller has one pin on what is returned. */
 const struct view *view_new(const struct view_parts *parts, enum view_fault *fault);
 const struct view *view_decode(struct slice bytes, enum view_fault *fault);
+
+/* Whether they say the same, epochs aside. */
+bool view_alike(const struct view *, const struct view *);
 
 /* What is to change. Everything else stays as it is. */
 struct view_change {

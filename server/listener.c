@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/check.h"
+#include "server/cluster/whereabouts.h"
 #include "server/log.h"
 #include "server/peers.h"
 #include "server/worker.h"
@@ -30,6 +32,7 @@ struct listener {
     struct server *server;
     int fd;
     enum dialect dialect;
+    bool redirects; /* cluster-client-port */
     int family;
     bool paused;
     int64_t resume_ms, next_log_ms; /* in worker 0's ticks */
@@ -39,7 +42,12 @@ struct listener {
 
 static const char *dialect_name(enum dialect dialect)
 {
-    return dialect == DIALECT_MEMCACHE ? "memcached" : "resp";
+    switch (dialect) {
+    case DIALECT_RESP: return "resp";
+    case DIALECT_MEMCACHE: return "memcached";
+    case DIALECT_PEER: return "peer";
+    }
+    CHECK_UNREACHABLE();
 }
 
 /* ---- accepting ---- */
@@ -101,7 +109,7 @@ static void turn_away(struct listener *l, int fd, const struct refusal *refusal)
 {
     const char *text = l->dialect == DIALECT_MEMCACHE ? refusal->memcache : refusal->resp;
 
-    if (send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+    if (l->dialect != DIALECT_PEER && send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         log_event(LOG_LEVEL_VERBOSE, "turned_away", "reason=%s", strerror(errno));
     close(fd);
 }
@@ -131,6 +139,27 @@ static const struct refusal *refusal_for(struct listener *l, const struct sockad
     return NULL;
 }
 
+/* Another node, as it says: whether that is so it has to prove (cluster/guest.h). None of the clients' limits
+ * is for it. */
+static void welcome_link(struct listener *l, int fd, const struct sockaddr_storage *from)
+{
+    struct server *server = l->server;
+    uint32_t most = (uint32_t)option_live(&server->options, cluster_links_max);
+    char remote[ADDRESS_MAX], local[ADDRESS_MAX];
+    struct conn *c;
+
+    if (atomic_load_explicit(&server->links, memory_order_relaxed) >= most) {
+        counter_add(&server->workers[0]->counters, link_rejected, 1);
+        close(fd);
+        return;
+    }
+    addresses(l, fd, from, remote, local);
+    if ((c = conn_new(DIALECT_PEER, fd, remote, local, server->workers[0]->now)) == NULL)
+        return;
+    atomic_fetch_add_explicit(&server->links, 1, memory_order_relaxed);
+    worker_adopt(server->workers[l->next_worker++ % server->workers_len], c);
+}
+
 static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
     struct server *server = l->server;
@@ -151,6 +180,7 @@ static void welcome(struct listener *l, int fd, const struct sockaddr_storage *f
         return;
     }
     c->peer = peer;
+    c->session.redirects = l->redirects;
     counter_add(&server->workers[0]->counters, connections_received, 1);
     atomic_fetch_add_explicit(&server->clients, 1, memory_order_relaxed);
     worker_adopt(server->workers[l->next_worker++ % server->workers_len], c);
@@ -233,6 +263,10 @@ static void on_connection(struct loop_source *source, unsigned events)
         socklen_t len = sizeof peer;
         int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+        if (fd >= 0 && l->dialect == DIALECT_PEER) {
+            welcome_link(l, fd, &peer);
+            continue;
+        }
         if (fd >= 0) {
             welcome(l, fd, &peer);
             continue;
@@ -295,8 +329,16 @@ void listeners_apply_keepalive(struct server *server)
     }
 }
 
+/* What comes in by which port. */
+struct door {
+    const char *option; /* what its port is called */
+    int port;           /* 0: none */
+    enum dialect dialect;
+    bool redirects;
+};
+
 /* Takes over fd and path. */
-static bool add_listener(struct server *server, int fd, int family, enum dialect dialect, char *path)
+static bool add_listener(struct server *server, int fd, int family, const struct door *door, char *path)
 {
     struct listener **more = realloc(server->listeners, (server->listeners_len + 1) * sizeof *more);
     struct listener *l = calloc(1, sizeof *l);
@@ -312,7 +354,8 @@ static bool add_listener(struct server *server, int fd, int family, enum dialect
     *l = (struct listener){.source.ready = on_connection,
                            .server = server,
                            .fd = fd,
-                           .dialect = dialect,
+                           .dialect = door->dialect,
+                           .redirects = door->redirects,
                            .family = family,
                            .path = path};
     server->listeners[server->listeners_len++] = l;
@@ -328,27 +371,29 @@ static bool try_listen(int fd, const struct addrinfo *ai, int backlog)
     return bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, backlog) == 0;
 }
 
-static void explain_tcp(char *err, size_t err_len, const char *host, int port, const char *option, int why)
+static void explain_tcp(char *err, size_t err_len, const char *host, const struct door *door, int why)
 {
     if (why == EADDRINUSE)
         snprintf(err, err_len,
                  "%s %d on %s is taken: stop the program that listens there, or choose another with --%s",
-                 option, port, host, option);
+                 door->option, door->port, host, door->option);
     else
-        snprintf(err, err_len, "cannot listen on %s, %s %d: %s", host, option, port, strerror(why));
+        snprintf(err, err_len, "cannot listen on %s, %s %d: %s", host, door->option, door->port,
+                 strerror(why));
 }
 
-static bool open_tcp(struct server *server, const char *host, int port, enum dialect dialect, char *err,
+static bool open_tcp(struct server *server, const char *host, const struct door *door, char *err,
                      size_t err_len)
 {
     const struct options *o = &server->options;
-    const char *option = dialect == DIALECT_MEMCACHE ? "memcache-port" : "port";
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *ai = NULL;
     char service[8];
     int fd, failed, why;
 
-    snprintf(service, sizeof service, "%d", port);
+    if (door->port == 0)
+        return true;
+    snprintf(service, sizeof service, "%d", door->port);
     if ((failed = getaddrinfo(host, service, &hints, &ai)) != 0) {
         snprintf(err, err_len, "bind: %s is no address of this machine: %s", host, gai_strerror(failed));
         return false;
@@ -359,18 +404,18 @@ static bool open_tcp(struct server *server, const char *host, int port, enum dia
         if (fd >= 0)
             close(fd);
         freeaddrinfo(ai);
-        explain_tcp(err, err_len, host, port, option, why);
+        explain_tcp(err, err_len, host, door, why);
         return false;
     }
     apply_keepalive(fd, option_live(o, tcp_keepalive));
-    if (!add_listener(server, fd, ai->ai_family, dialect, NULL)) {
+    if (!add_listener(server, fd, ai->ai_family, door, NULL)) {
         freeaddrinfo(ai);
         snprintf(err, err_len, "out of memory");
         return false;
     }
     freeaddrinfo(ai);
-    log_event(LOG_LEVEL_NOTICE, "listening", "addr=%s port=%d protocol=%s", host, port,
-              dialect_name(dialect));
+    log_event(LOG_LEVEL_NOTICE, "listening", "addr=%s port=%d protocol=%s", host, door->port,
+              dialect_name(door->dialect));
     return true;
 }
 
@@ -431,7 +476,7 @@ static bool open_unix(struct server *server, char *err, size_t err_len)
             close(fd);
         return false;
     }
-    if (!add_listener(server, fd, AF_UNIX, DIALECT_RESP, strdup(o->unixsocket))) {
+    if (!add_listener(server, fd, AF_UNIX, &(struct door){.dialect = DIALECT_RESP}, strdup(o->unixsocket))) {
         snprintf(err, err_len, "out of memory");
         return false;
     }
@@ -439,13 +484,22 @@ static bool open_unix(struct server *server, char *err, size_t err_len)
     return true;
 }
 
-static bool open_both_ports(struct server *server, const char *host, char *err, size_t err_len)
+static bool open_ports(struct server *server, const char *host, char *err, size_t err_len)
 {
     const struct options *o = &server->options;
+    bool cluster = server->control != NULL;
+    const struct door doors[] = {
+        {"port", o->port, DIALECT_RESP, false},
+        {"memcache-port", o->memcache_port, DIALECT_MEMCACHE, false},
+        {"cluster-client-port", cluster ? whereabouts_client_port(o) : 0, DIALECT_RESP, true},
+        {"cluster-link-port", cluster ? whereabouts_link_port(o) : 0, DIALECT_PEER, false},
+    };
 
-    return (o->port == 0 || open_tcp(server, host, o->port, DIALECT_RESP, err, err_len)) &&
-           (o->memcache_port == 0 ||
-            open_tcp(server, host, o->memcache_port, DIALECT_MEMCACHE, err, err_len));
+    for (size_t i = 0; i < sizeof doors / sizeof *doors; i++) {
+        if (!open_tcp(server, host, &doors[i], err, err_len))
+            return false;
+    }
+    return true;
 }
 
 /* As redis: a leading '-' means that the address may be missing on this machine, '*' is 0.0.0.0. */
@@ -456,7 +510,7 @@ static bool open_address(struct server *server, const char *word, char *err, siz
 
     if (strcmp(host, "*") == 0)
         host = "0.0.0.0";
-    if (open_both_ports(server, host, err, err_len))
+    if (open_ports(server, host, err, err_len))
         return true;
     if (optional)
         log_event(LOG_LEVEL_NOTICE, "address_skipped", "addr=%s reason=\"%s\"", host, err);

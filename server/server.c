@@ -15,6 +15,9 @@
 #include "server/changes.h"
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/cluster/control.h"
+#include "server/cluster/handover.h"
+#include "server/cluster/routes.h"
 #include "server/gate.h"
 #include "server/herd/herd.h"
 #include "server/herd/protect.h"
@@ -41,14 +44,28 @@ enum {
 
 /* ---- stopping ---- */
 
+void server_wake_workers(struct server *server)
+{
+    for (unsigned i = 0; i < server->workers_len; i++)
+        worker_wake(server->workers[i]);
+}
+
 void server_stop(struct server *server, bool now)
 {
     if (now)
         atomic_store_explicit(&server->stopping_now, true, memory_order_relaxed);
     /* Pairs with the acquire load of each worker's turn. */
     atomic_store_explicit(&server->stopping, true, memory_order_release);
-    for (unsigned i = 0; i < server->workers_len; i++)
-        worker_wake(server->workers[i]);
+    server_wake_workers(server);
+}
+
+void server_shutdown(struct server *server, bool drain, bool now)
+{
+    if (server->control != NULL && drain && control_drain(server->control))
+        return; /* it stops the node when that is done */
+    if (server->control != NULL)
+        control_leave(server->control);
+    server_stop(server, now);
 }
 
 /* As memcached: whoever changes the file sends SIGHUP. A bad file changes nothing. */
@@ -76,12 +93,15 @@ static void on_signal(struct loop_source *source, unsigned events)
         reload_auth(server);
         bool ok = log_open(server->options.logfile); /* it may have been rotated away */
         log_event(LOG_LEVEL_NOTICE, "log_reopened", "ok=%d", ok);
+        if (server->control != NULL)
+            control_reload(server->control);
         return;
     }
-    bool again = atomic_load_explicit(&server->stopping, memory_order_relaxed);
+    bool again = atomic_load_explicit(&server->stopping, memory_order_relaxed) ||
+                 (server->control != NULL && control_drains(server->control));
 
     log_event(LOG_LEVEL_NOTICE, "stopping", "signal=%u again=%d", info.ssi_signo, again);
-    server_stop(server, again);
+    server_shutdown(server, !again, again);
 }
 
 static bool open_signals(struct server *server)
@@ -263,11 +283,12 @@ static bool build(struct server *server, char *err, size_t err_len)
         atomic_init(&server->databases[i], (uint8_t)i);
     return open_memcache(server, err, err_len) && open_store(server, workers, err, err_len) &&
            (server->gate = gate_new(workers)) != NULL && changes_init(server) && watches_init(server) &&
-           open_herd(server, err, err_len) && (server->tracking = tracking_new(server)) != NULL &&
-           (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
-           (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
-           open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
+           handover_init(server) && open_herd(server, err, err_len) &&
+           (server->tracking = tracking_new(server)) != NULL && (server->pubsub = pubsub_new()) != NULL &&
+           (server->monitors = monitors_new()) != NULL && (server->registry = clients_new()) != NULL &&
+           (server->peers = peers_new()) != NULL && open_lookout(server, err, err_len) &&
+           origins_init(server, err, err_len) && make_workers(server, workers) && open_signals(server) &&
+           control_open(server, err, err_len) && listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -288,6 +309,7 @@ struct server *server_new(struct options *options)
     pthread_mutex_init(&server->pause.lock, NULL);
     pthread_mutex_init(&server->errors.lock, NULL);
     pthread_mutex_init(&server->baseline.lock, NULL);
+    pthread_mutex_init(&server->routes_lock, NULL);
     make_run_id(server->run_id);
     if (build(server, err, sizeof err))
         return server;
@@ -299,10 +321,12 @@ struct server *server_new(struct options *options)
 void server_free(struct server **server)
 {
     struct server *s = *server;
+    const struct routes *routes;
 
     *server = NULL;
     if (s == NULL)
         return;
+    routes = atomic_load_explicit(&s->routes, memory_order_relaxed);
     listeners_close(s);
     if (s->signals.fd >= 0)
         close(s->signals.fd);
@@ -315,6 +339,7 @@ void server_free(struct server **server)
     if (s->spare_fd >= 0)
         close(s->spare_fd);
     origins_free(s);
+    control_free(s);
     gate_free(&s->gate);
     store_free(&s->store);
     tracking_free(&s->tracking);
@@ -323,6 +348,9 @@ void server_free(struct server **server)
     changes_free(s);
     watches_free(s);
     herd_free(s);
+    handover_free(s);
+    routes_unpin(&routes);
+    pthread_mutex_destroy(&s->routes_lock);
     pthread_mutex_destroy(&s->pause.lock);
     memcache_auth_free(s);
     prefixes_free(&s->prefixes);
@@ -368,7 +396,7 @@ int server_run(struct server *server)
     unsigned running = start_threads(server);
     bool ok = running + 1 == server->workers_len && origins_start(server) &&
               loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) &&
-              listeners_start(server);
+              control_start(server) && listeners_start(server);
 
     if (ok) {
         memory_measure_base(server);
@@ -383,6 +411,7 @@ int server_run(struct server *server)
     }
     for (unsigned i = 1; i <= running; i++)
         pthread_join(server->workers[i]->thread, NULL);
+    control_stop(server);
     origins_stop(server, (int64_t)server->options.shutdown_timeout * 1000);
     log_event(LOG_LEVEL_NOTICE, "stopped", "pid=%d", (int)getpid());
     return ok ? 0 : 1;
@@ -607,6 +636,9 @@ const char *server_apply_option(struct server *server, const char *name)
         log_set_level((enum log_level)o->loglevel);
     if (strcmp(name, "tcp-keepalive") == 0)
         listeners_apply_keepalive(server);
+    if (server->control != NULL &&
+        (strcmp(name, "cluster-enabled") == 0 || strncmp(name, "cluster-announce-", 17) == 0))
+        return "other nodes know this one by it: set it in the configuration file, and restart the node";
     if (strncmp(name, "slowlog-", 8) == 0 || strncmp(name, "latency-", 8) == 0)
         return lookout_apply(server->lookout, o);
     if (strcmp(name, "maxclients") == 0 && allowed_clients(o->maxclients) < o->maxclients)

@@ -26,6 +26,9 @@ struct peers;
 struct herd;
 struct herd_rules;
 struct origins;
+struct handover;
+struct routes;
+struct control;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -91,6 +94,7 @@ struct server {
     struct herd *herd;                     /* leases and who waits for them; herd.h */
     struct herd_rules *_Atomic herd_rules; /* herd/protect.c's; NULL: none */
     struct store_shaper herd_shaper;       /* the same */
+    struct handover *handover;             /* granules that change hands; cluster/handover.h */
     struct origins *origins;               /* who knows keys that are not here; origin/origins.h */
     _Atomic unsigned modes;                /* enum server_mode */
     _Atomic uint8_t
@@ -122,11 +126,15 @@ struct server {
     uint64_t base_bytes;     /* resident at the start, before there was any data */
     _Atomic uint64_t memory_peak;
     _Atomic uint64_t heap_bytes; /* resident, outside the store: connections, buffers; measured by worker 0 */
-    _Atomic uint64_t other_bytes;        /* what the store was last told about the heap */
-    int64_t next_tick_ms;                /* worker 0's: see server_tick() */
-    _Atomic int64_t flush_at_ms;         /* server_flush_at(); 0: none is waiting */
-    struct memcache_auth *memcache_auth; /* memcache_auth.c's, under options_lock; NULL: no file */
-    struct prefixes prefixes;            /* memcached's stats detail */
+    _Atomic uint64_t other_bytes;          /* what the store was last told about the heap */
+    int64_t next_tick_ms;                  /* worker 0's: see server_tick() */
+    _Atomic int64_t flush_at_ms;           /* server_flush_at(); 0: none is waiting */
+    struct memcache_auth *memcache_auth;   /* memcache_auth.c's, under options_lock; NULL: no file */
+    struct prefixes prefixes;              /* memcached's stats detail */
+    struct control *control;               /* cluster/control.h; NULL: this node is in no cluster */
+    _Atomic uint32_t links;                /* connections at cluster-link-port */
+    _Atomic(const struct routes *) routes; /* the latest, pinned; NULL: none. cluster/routes.h */
+    pthread_mutex_t routes_lock;           /* around pinning them */
 };
 
 /* Everything but its threads. Keeps a copy of *options, whose strings it takes over. NULL after saying why on
@@ -165,6 +173,11 @@ uint64_t server_rss(void);
 const char *server_apply_option(struct server *server, const char *name);
 /* Asks all workers to stop; returns at once. Any thread. `now`: clients get no time to take their replies. */
 void server_stop(struct server *server, bool now);
+/* Gets all workers out of their waits: after a change they should look at. Any thread. */
+void server_wake_workers(struct server *server);
+/* What an operator means by that. In a cluster what the node holds is handed over before, if there is
+ * anybody and `drain`. */
+void server_shutdown(struct server *server, bool drain, bool now);
 /* maxmemory, or all that the machine has when it is 0. */
 uint64_t server_memory_limit(const struct options *o);
 /* A limit, or one part of so many of maxmemory where that is less: what suits a large node must not fill a

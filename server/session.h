@@ -15,7 +15,7 @@
 #include "server/clock.h"
 #include "server/herd/waiters.h"
 
-enum dialect { DIALECT_RESP, DIALECT_MEMCACHE };
+enum dialect { DIALECT_RESP, DIALECT_MEMCACHE, DIALECT_PEER };
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIPPING };
 
 /* What makes more of a request than its handler. While a session has none of
@@ -31,6 +31,7 @@ enum server_mode {
     SERVER_MONITORED = 1 << 16, /* somebody watches every request */
     SERVER_PAUSED = 1 << 17,    /* CLIENT PAUSE */
     SERVER_ORIGINS = 1 << 19,   /* missing keys may have to be fetched; origin/origins.h */
+    SERVER_CLUSTER = 1 << 20,   /* keys may live on other nodes; cluster/routes.h */
 };
 
 /* What CLIENT LIST shows as flags, in this order; "N" when there is nothing. */
@@ -53,6 +54,7 @@ enum park_kind {
     PARK_NOT,
     PARK_PAUSED,
     PARK_WAITING,
+    PARK_CALL,   /* for another node's answer */
     PARK_ASKING, /* nobody outside of dispatch.c sees it: run again at once, see exec->hopeful */
 };
 enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
@@ -61,6 +63,7 @@ struct push;
 struct transaction;
 struct exec;
 struct held_lease;
+struct forward;
 
 /* A reply too long to be made at once: conn asks for the next piece whenever
  * the one before is through, and nothing else of the connection is done until
@@ -76,6 +79,7 @@ struct session {
     uint64_t id;
     unsigned modes; /* enum session_mode */
     enum dialect dialect;
+    bool redirects;            /* came by cluster-client-port: is told where keys are */
     bool binary;               /* memcached's binary protocol; only its worker looks */
     struct producer *producer; /* of the reply under way, or NULL; owned */
     int resp;                  /* 2 or 3 */
@@ -86,7 +90,7 @@ struct session {
     enum park_outcome outcome; /* of its first request; PARK_FRESH when that was never parked */
     instant parked_first;      /* when its first request was parked first; unless PARK_FRESH */
     instant park_until;        /* PARK_WAITING: ms 0 for ever */
-    instant park_look;         /* PARK_WAITING: before that it wants to be looked at again; ms 0: no need */
+    instant park_look;         /* ... or PARK_CALL: before that it wants to be looked at again; ms 0: no need */
     struct push *push;         /* NULL until it is spoken to unasked; push.h */
     _Atomic bool killed;       /* CLIENT KILL by another: the worker closes it */
     int db;
@@ -112,6 +116,8 @@ struct session {
     unsigned held_len;
     size_t held_bytes;
     uint64_t commands;
+    uint64_t position;                   /* bytes of what its client has sent that are done with */
+    struct forward *calls, *calls_last;  /* requests that other nodes execute; cluster/forward.c's */
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };
 

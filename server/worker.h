@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "server/burden.h"
+#include "server/cluster/routes.h"
 #include "server/conn.h"
 #include "server/dispatch.h"
 #include "server/exec.h"
@@ -72,7 +73,9 @@ struct worker {
     bool store_busy;            /* store_tick() wants to be called again */
     struct worker_inbox inbox;
     struct counters counters;
-    struct figures *figures; /* per command */
+    struct figures *figures;   /* per command */
+    struct routes_user routes; /* by which it acts */
+    struct links *links;       /* to other nodes: cluster/link.h; NULL: this node is in no cluster */
 };
 
 /* NULL when memory or file descriptors are short. */

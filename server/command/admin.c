@@ -294,6 +294,6 @@ void cmd_shutdown(struct exec *x, struct request *rq)
     } else {
         log_event(LOG_LEVEL_NOTICE, "stopping", "command=shutdown addr=%s", x->session->address);
         x->session->close_after_reply = true;
-        server_stop(x->server, now);
+        server_shutdown(x->server, !now && !nosave, now);
     }
 }

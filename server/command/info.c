@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "server/check.h"
+#include "server/cluster/report.h"
 #include "server/command/command.h"
 #include "server/herd/report.h"
 #include "server/memory.h"
@@ -545,7 +546,17 @@ static void info_herd(struct info *info)
 
 static void info_cluster(struct info *info)
 {
+    struct cluster_figure figures[CLUSTER_FIGURES_MAX];
+    size_t n = cluster_figures(info->server, &info->counters, figures);
+    char absent[160];
+
     number(info, "cluster_enabled", option_live(&info->server->options, cluster_enabled));
+    if (n > 0)
+        line(info, "cluster_state:%s", cluster_is_whole(info->server) ? "ok" : "fail");
+    for (size_t i = 0; i < n; i++)
+        line(info, "cluster_%s:%llu", figures[i].name, (unsigned long long)figures[i].value);
+    for (size_t i = 0; cluster_absent_line(info->server, i, absent, sizeof absent); i++)
+        line(info, "cluster_absent%zu:%s", i, absent);
 }
 
 static void info_origins(struct info *info)

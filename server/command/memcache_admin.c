@@ -15,7 +15,7 @@
 #include "server/command/memcache_dump.h"
 #include "server/command/memcache_edit.h"
 #include "server/log.h"
-#include "server/server.h"
+#include "server/worker.h"
 
 enum {
     SLAB_CLASS_MAX = 63, /* memcached's; ours is 1 */
@@ -245,10 +245,27 @@ static bool is_address(const char *host)
     return inet_pton(AF_INET, host, &room) == 1 || inet_pton(AF_INET6, host, &room) == 1;
 }
 
+static void put_list(struct exec *x, const char *head, const void *list, size_t len)
+{
+    char line[128];
+
+    snprintf(line, sizeof line, "%s 0 %zu", head, len);
+    reply_line(x, line);
+    reply_raw(x, list, len);
+    reply_raw(x, "\r\n", 2);
+}
+
 void memcache_put_cluster(struct exec *x, const char *head)
 {
-    char ip[HOST_MAX], host[HOST_MAX], list[2 * HOST_MAX + 64], line[128];
+    char ip[HOST_MAX], host[HOST_MAX], list[2 * HOST_MAX + 64];
+    const struct routes *r = x->worker->routes.routes;
+    int64_t version = x->server->started.ms / 1000;
     int len;
+
+    if (routes_of_several(r)) {
+        put_list(x, head, r->description->memcache_nodes.data, r->description->memcache_nodes.len);
+        return;
+    }
 
     reached_at(x->session, ip);
     pthread_mutex_lock(&x->server->options_lock);
@@ -258,13 +275,12 @@ void memcache_put_cluster(struct exec *x, const char *head)
         memcpy(host, ip, sizeof host);
     else if (is_address(host))
         memcpy(ip, host, sizeof ip);
-    /* The list changes only with a restart, and its version must rise when it does. */
-    len = snprintf(list, sizeof list, "%" PRId64 "\n%s|%s|%d\n", x->server->started.ms / 1000, host, ip,
-                   x->options->memcache_port);
-    snprintf(line, sizeof line, "%s 0 %d", head, len);
-    reply_line(x, line);
-    reply_raw(x, list, (size_t)len);
-    reply_raw(x, "\r\n", 2);
+    /* The version must rise when the list changes: with a restart, or as an epoch does. */
+    if (r != NULL)
+        version = (int64_t)r->view->epoch;
+    len =
+        snprintf(list, sizeof list, "%" PRId64 "\n%s|%s|%d\n", version, host, ip, x->options->memcache_port);
+    put_list(x, head, list, (size_t)len);
 }
 
 void mc_config(struct exec *x, struct request *rq)

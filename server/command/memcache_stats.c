@@ -13,6 +13,7 @@
 
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/cluster/report.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/report.h"
@@ -483,6 +484,17 @@ static void herd(const struct stats_reply *to, const struct counters *c)
         origin.i++;
 }
 
+static void cluster(const struct stats_reply *to, const struct counters *c)
+{
+    struct cluster_figure figures[CLUSTER_FIGURES_MAX];
+    size_t n = cluster_figures(to->x->server, c, figures);
+
+    if (n > 0)
+        stat_text(to, "state", cluster_is_whole(to->x->server) ? "ok" : "fail");
+    for (size_t i = 0; i < n; i++)
+        stat_number(to, figures[i].name, figures[i].value);
+}
+
 /* ---- the command ---- */
 
 enum stats_outcome memcache_stats(const struct stats_reply *to, struct slice group)
@@ -509,6 +521,8 @@ enum stats_outcome memcache_stats(const struct stats_reply *to, struct slice gro
         stat_text(to, "sizes_status", "disabled");
     else if (slice_is(group, "herd"))
         herd(to, &counters);
+    else if (slice_is(group, "cluster"))
+        cluster(to, &counters);
     else
         return STATS_UNKNOWN;
     return STATS_DONE;

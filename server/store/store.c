@@ -190,6 +190,14 @@ uint64_t store_scan(struct store *store, uint64_t cursor, size_t count, instant 
     return number < store->shards_len ? (uint64_t)at << 10 | number : 0;
 }
 
+void store_raise_cas(struct store *store, uint64_t cas)
+{
+    uint64_t next = atomic_load(&store->next_cas);
+
+    while (next <= cas && !atomic_compare_exchange_weak(&store->next_cas, &next, cas + 1))
+        ;
+}
+
 uint64_t store_scan_anywhere(const struct store *store, uint64_t dice)
 {
     uint32_t number = (uint32_t)(dice % store->shards_len);

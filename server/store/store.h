@@ -321,6 +321,8 @@ bool store_set_policy(struct store *store, enum evict_scope scope, const struct 
 /* Bytes the process holds outside the store (connections, buffers): the store gives way. */
 void store_set_other_bytes(struct store *store, uint64_t bytes);
 void store_set_item_max(struct store *store, uint64_t bytes);
+/* No cas given from now on is this one, or lower: for items that bring theirs from another node. */
+void store_raise_cas(struct store *store, uint64_t cas);
 /* How many items may be ITEM_NEGATIVE at once, shared out evenly to the shards; at
  * first there is no limit. Storing one more drops what was there, and says STORE_OK. */
 void store_set_negatives_max(struct store *store, uint64_t items);

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static const char *program;
@@ -88,6 +89,7 @@ static bool play(const struct story *story, uint64_t seed, unsigned *number)
 
 int main(int argc, char **argv)
 {
+    const struct story *const books[] = {member_stories, fleet_stories};
     const char *only = NULL;
     bool all = false, good = true;
     unsigned long long seed = 1, seeds = 1;
@@ -104,18 +106,20 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
             seeds = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--list") == 0) {
-            for (const struct story *s = member_stories; s->name != NULL; s++)
-                printf("%-24s %s%s\n", s->name, s->what, s->is_long ? " (long)" : "");
+            for (size_t k = 0; k < sizeof books / sizeof *books; k++)
+                for (const struct story *s = books[k]; s->name != NULL; s++)
+                    printf("%-24s %s%s\n", s->name, s->what, s->is_long ? " (long)" : "");
             return 0;
         } else {
             fprintf(stderr, "usage: %s [--long] [--story NAME] [--seed N] [--seeds N] [--list]\n", program);
             return 2;
         }
     }
-    for (const struct story *s = member_stories; s->name != NULL; s++)
-        for (unsigned long long i = 0; i < seeds; i++)
-            if (only != NULL ? strcmp(only, s->name) == 0 : all || !s->is_long)
-                good = play(s, seed + i, &number) && good;
+    for (size_t k = 0; k < sizeof books / sizeof *books; k++)
+        for (const struct story *s = books[k]; s->name != NULL; s++)
+            for (unsigned long long i = 0; i < seeds; i++)
+                if (only != NULL ? strcmp(only, s->name) == 0 : all || !s->is_long)
+                    good = play(s, seed + i, &number) && good;
     printf("1..%u\n", number);
     return good && number > 0 ? 0 : 1;
 }

@@ -2,7 +2,9 @@
 #ifndef CORRAL_TESTS_SIM_H
 #define CORRAL_TESTS_SIM_H
 
-#include "tests/sim/cluster.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct story {
     const char *name;
@@ -11,7 +13,8 @@ struct story {
     const char *what;
 };
 
-extern const struct story member_stories[]; /* ends with a name of NULL */
+/* Each ends with a name of NULL. */
+extern const struct story member_stories[], fleet_stories[];
 
 /* A line of the report. */
 void figure(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

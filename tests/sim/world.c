@@ -215,6 +215,12 @@ static unsigned node_at(const struct world *w, const struct address *address)
     return address->ip[0] == 0xfd && node < w->count ? node : UINT32_MAX;
 }
 
+/* A node that stalls in the midst of what it does sends what it sends after that. */
+static int64_t leaves_us(const struct node *n)
+{
+    return n->stalled_until_us > n->world->now_us ? n->stalled_until_us : n->world->now_us;
+}
+
 static void send_datagram(void *ctx, const struct address *to, struct slice bytes)
 {
     struct node *n = ctx;
@@ -226,9 +232,9 @@ static void send_datagram(void *ctx, const struct address *to, struct slice byte
     n->traffic.datagram_bytes += bytes.len + WORLD_ENVELOPE;
     if (target == UINT32_MAX || !gets_through(w, n->index, target))
         return;
-    schedule(w, w->now_us + delay(w), event_new(DATAGRAM, target, n->index, bytes));
+    schedule(w, leaves_us(n) + delay(w), event_new(DATAGRAM, target, n->index, bytes));
     if (chance(w, w->weather.doubled))
-        schedule(w, w->now_us + delay(w), event_new(DATAGRAM, target, n->index, bytes));
+        schedule(w, leaves_us(n) + delay(w), event_new(DATAGRAM, target, n->index, bytes));
 }
 
 /* ---- streams ---------------------------------------------------------- */
@@ -275,7 +281,7 @@ static void stream_push(struct world *w, struct stream *s, int way, enum item_ki
     bool first = s->head[way] == NULL;
 
     CHECK(item != NULL);
-    *item = (struct item){.kind = kind, .first_try_us = w->now_us, .len = bytes.len};
+    *item = (struct item){.kind = kind, .first_try_us = leaves_us(&w->nodes[s->node[way]]), .len = bytes.len};
     item->backoff_us = kind == ITEM_SYN ? CONNECT_RETRY_US : STREAM_RETRY_US;
     if (bytes.len > 0)
         memcpy(item->bytes, bytes.data, bytes.len);
@@ -286,7 +292,7 @@ static void stream_push(struct world *w, struct stream *s, int way, enum item_ki
     s->tail[way] = item;
     w->nodes[s->node[way]].traffic.stream_bytes += bytes.len + WORLD_SEGMENT;
     if (first)
-        stream_schedule(w, s, way, w->now_us + delay(w));
+        stream_schedule(w, s, way, leaves_us(&w->nodes[s->node[way]]) + delay(w));
 }
 
 static void tell_end(struct world *w, struct stream *s, int end, enum stream_end why, int64_t at_us)
@@ -572,9 +578,9 @@ struct world *world_new(unsigned nodes, uint64_t seed)
         n->clock_us = (int64_t)(roll(&w->net_dice) % 1000000000000);
         n->alarm_us = n->alarm_queued_us = INT64_MAX;
         n->inbox_end = &n->inbox;
-        for (int b = 0; b < 16; b += 8) {
+        for (int b = 0; b < NODE_ID_BYTES; b += 4) {
             uint64_t part = roll(&w->net_dice);
-            memcpy(n->id.bytes + b, &part, 8);
+            memcpy(n->id.bytes + b, &part, 4);
         }
     }
     return w;
@@ -659,6 +665,9 @@ void world_stall(struct world *w, unsigned node, int64_t for_us)
 {
     struct node *n = &w->nodes[node];
 
+    /* Never shorter than before: the alarm waits for the end that it knows. */
+    if (for_us <= 0 || n->stalled_until_us > w->now_us + for_us)
+        return;
     n->stalled_until_us = w->now_us + for_us;
     schedule(w, n->stalled_until_us, event_new(WAKE, node, node, (struct slice){NULL, 0}));
 }
@@ -695,6 +704,14 @@ void world_cut(struct world *w, unsigned from, unsigned to, bool cut)
         return;
     w->cuts = grow(w->cuts, (w->cut_count + 1) * sizeof *w->cuts);
     w->cuts[w->cut_count++] = (struct cut){from, to};
+}
+
+bool world_reaches(const struct world *w, unsigned from, unsigned to)
+{
+    const struct node *a = &w->nodes[from], *b = &w->nodes[to];
+
+    return a->running && b->running && a->stalled_until_us <= w->now_us && b->stalled_until_us <= w->now_us &&
+           !is_cut(w, from, to) && w->weather.loss <= 0 && a->loss_out <= 0 && b->loss_in <= 0;
 }
 
 void world_run(struct world *w, int64_t for_us)

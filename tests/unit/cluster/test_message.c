@@ -27,7 +27,8 @@ static struct message suspect(void)
                                .weight = 300,
                                .state = MEMBER_SUSPECT,
                                .probation = 2,
-                               .zone = "north-1"};
+                               .zone = "north-1",
+                               .services = {6379, 16379, 11211, 7947, "cache-7.example.net"}};
     assert_true(address_parse("10.1.2.3:7000", &m.record.address));
     m.accusation = (struct accusation){.count = 2, .hard = 2, .accuser = {11, 12}};
     return m;
@@ -48,6 +49,7 @@ static void same(const struct message *a, const struct message *b)
         assert_int_equal(a->record.state, b->record.state);
         assert_int_equal(a->record.probation, b->record.probation);
         assert_string_equal(a->record.zone, b->record.zone);
+        assert_memory_equal(&a->record.services, &b->record.services, sizeof a->record.services);
         assert_memory_equal(&a->accusation, &b->accusation, sizeof a->accusation);
     }
     if (a->type == MESSAGE_DIGEST)
@@ -104,9 +106,10 @@ static void nothing_else_is_read(void **state)
     uint8_t room[256];
     struct packet packet;
     struct message m = suspect();
-    size_t zone = 1 + 1 + 16 + 8 + 1 + 1 + 2;
+    size_t zone = 1 + 1 + NODE_ID_BYTES + 8 + 1 + 1 + 2;
     size_t address = zone + 1 + 7;
-    size_t count = address + 1 + 4 + 2;
+    size_t host = address + 1 + 4 + 2 + 4 * 2;
+    size_t count = host + 1 + strlen(m.record.services.hostname);
 
     (void)state;
     packet_begin(&packet, room, sizeof room);
@@ -124,10 +127,14 @@ static void nothing_else_is_read(void **state)
     WITH(0, MESSAGE_VERSION + 1);
     WITH(1, 0);
     WITH(1, MESSAGE_SYNC + 1);
-    WITH(1 + 1 + 16 + 8, MEMBER_LEFT + 1);
+    WITH(1 + 1 + NODE_ID_BYTES + 8, MEMBER_LEFT + 1);
     WITH(zone, ZONE_MAX + 1);
     WITH(zone + 1, '\n');
+    WITH(zone + 1, ' ');
     WITH(address, 5);
+    WITH(host, HOSTNAME_MAX + 1);
+    WITH(host + 1, ':');
+    WITH(host + 2, 0);
     WITH(count, 0);
     WITH(count, ACCUSERS_MAX + 1);
     WITH(count + 1, 4);       /* a third accuser, of two */

@@ -38,6 +38,7 @@ static void draw_member(struct view_member *m)
     m->client_port = (uint16_t)roll();
     m->port = (uint16_t)roll();
     m->memcache_port = (uint16_t)roll();
+    m->link_port = (uint16_t)roll();
     m->zone = zones[roll() % 4];
     m->hostname = hosts[roll() % 3];
 }
@@ -482,10 +483,10 @@ static void the_bytes_are_these(void **state)
         "\x01\x06\x00\x32\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x29"
         "0123456789abcde\0"
         "\x00\x02\x00\x00"
-        "AAAAAAAAAAAAAAAAAAAA\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x64\x1f\x0a\x42\x07\x18\xeb\x2b\xcb\x04"
+        "AAAAAAAAAAAAAAAAAAAA\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x64\x1f\x0a\x42\x07\x18\xeb\x2b\xcb\x1f\x0b\x04"
         "\x7f\x00\x00\x01"
         "\x02z1\x06host-a"
-        "BBBBBBBBBBBBBBBBBBBB\x00\x00\x00\x00\x00\x00\x00\x09\x02\x00\x01\x00\x01\x00\x02\x00\x03\x00\x04\x10"
+        "BBBBBBBBBBBBBBBBBBBB\x00\x00\x00\x00\x00\x00\x00\x09\x02\x00\x01\x00\x01\x00\x02\x00\x03\x00\x04\x00\x05\x10"
         "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\x00\x00";
     struct view_member members[2] = {
         {.incarnation = 9,
@@ -495,6 +496,7 @@ static void the_bytes_are_these(void **state)
          .client_port = 2,
          .port = 3,
          .memcache_port = 4,
+         .link_port = 5,
          .ip_bytes = 16,
          .ip = {0xfe, 0x80, [15] = 5},
          .zone = "",
@@ -505,6 +507,7 @@ static void the_bytes_are_these(void **state)
          .client_port = 16903,
          .port = 6379,
          .memcache_port = 11211,
+         .link_port = 7947,
          .ip_bytes = 4,
          .ip = {127, 0, 0, 1},
          .zone = "z1",

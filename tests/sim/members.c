@@ -1,4 +1,4 @@
-#include "tests/sim/cluster.h"
+#include "tests/sim/members.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 static void on_change(void *owner, enum member_event event, const struct record *record)
 {
-    struct cluster *c = owner;
+    struct members *c = owner;
     unsigned node = 0;
 
     for (int i = 12; i < 16; i++)
@@ -21,9 +21,9 @@ static void on_change(void *owner, enum member_event event, const struct record 
                member_event_name(event), (unsigned long long)record->incarnation);
 }
 
-struct cluster *cluster_new(unsigned nodes, uint64_t seed)
+struct members *members_new(unsigned nodes, uint64_t seed)
 {
-    struct cluster *c = calloc(1, sizeof *c);
+    struct members *c = calloc(1, sizeof *c);
 
     CHECK(c != NULL);
     c->world = world_new(nodes, seed);
@@ -36,7 +36,7 @@ struct cluster *cluster_new(unsigned nodes, uint64_t seed)
     return c;
 }
 
-void cluster_free(struct cluster **c)
+void members_free(struct members **c)
 {
     if (*c == NULL)
         return;
@@ -50,7 +50,7 @@ void cluster_free(struct cluster **c)
     *c = NULL;
 }
 
-static struct membership *birth(struct cluster *c, unsigned node)
+static struct membership *birth(struct members *c, unsigned node)
 {
     struct membership_self self = {.id = world_id(c->world, node),
                                    .boots = ++c->boots[node],
@@ -69,12 +69,12 @@ static struct membership *birth(struct cluster *c, unsigned node)
     return c->nodes[node];
 }
 
-void cluster_start(struct cluster *c, unsigned node)
+void members_start(struct members *c, unsigned node)
 {
     birth(c, node);
 }
 
-void cluster_start_acquainted(struct cluster *c)
+void members_start_acquainted(struct members *c)
 {
     for (unsigned i = 0; i < c->count; i++)
         birth(c, i);
@@ -94,18 +94,18 @@ void cluster_start_acquainted(struct cluster *c)
         c->events[i] = 0;
 }
 
-void cluster_kill(struct cluster *c, unsigned node)
+void members_kill(struct members *c, unsigned node)
 {
     world_end(c->world, node);
     membership_free(&c->nodes[node]);
 }
 
-void cluster_run(struct cluster *c, int64_t us)
+void members_run(struct members *c, int64_t us)
 {
     world_run(c->world, us);
 }
 
-int cluster_belief(const struct cluster *c, unsigned a, unsigned b)
+int members_belief(const struct members *c, unsigned a, unsigned b)
 {
     struct node_id id = world_id(c->world, b);
     const struct record *record = membership_find(c->nodes[a], &id, NULL);
@@ -113,17 +113,17 @@ int cluster_belief(const struct cluster *c, unsigned a, unsigned b)
     return record == NULL ? -1 : record->state;
 }
 
-unsigned cluster_believers(const struct cluster *c, unsigned b, int state)
+unsigned members_believers(const struct members *c, unsigned b, int state)
 {
     unsigned count = 0;
 
     for (unsigned a = 0; a < c->count; a++)
-        count += a != b && c->nodes[a] != NULL && cluster_belief(c, a, b) == state;
+        count += a != b && c->nodes[a] != NULL && members_belief(c, a, b) == state;
     return count;
 }
 
 /* Counting first is what makes this cheap while there is no agreement. */
-bool cluster_agrees(const struct cluster *c)
+bool members_agrees(const struct members *c)
 {
     unsigned running = 0;
 
@@ -134,45 +134,45 @@ bool cluster_agrees(const struct cluster *c)
             return false;
     for (unsigned i = 0; i < c->count; i++)
         for (unsigned j = 0; c->nodes[i] != NULL && j < c->count; j++)
-            if (c->nodes[j] != NULL && cluster_belief(c, i, j) != MEMBER_ALIVE)
+            if (c->nodes[j] != NULL && members_belief(c, i, j) != MEMBER_ALIVE)
                 return false;
     return true;
 }
 
-int64_t cluster_until(struct cluster *c, bool (*so)(const struct cluster *, unsigned), unsigned about,
+int64_t members_until(struct members *c, bool (*so)(const struct members *, unsigned), unsigned about,
                       int64_t step_us, int64_t most_us)
 {
     for (int64_t us = 0; us <= most_us; us += step_us) {
         if (so(c, about))
             return us;
-        cluster_run(c, step_us);
+        members_run(c, step_us);
     }
     return -1;
 }
 
-bool cluster_knows_dead(const struct cluster *c, unsigned node)
+bool members_knows_dead(const struct members *c, unsigned node)
 {
     for (unsigned a = 0; a < c->count; a++)
-        if (a != node && c->nodes[a] != NULL && cluster_belief(c, a, node) < MEMBER_DEAD)
+        if (a != node && c->nodes[a] != NULL && members_belief(c, a, node) < MEMBER_DEAD)
             return false;
     return true;
 }
 
-bool cluster_knows_alive(const struct cluster *c, unsigned node)
+bool members_knows_alive(const struct members *c, unsigned node)
 {
     for (unsigned a = 0; a < c->count; a++)
-        if (a != node && c->nodes[a] != NULL && cluster_belief(c, a, node) != MEMBER_ALIVE)
+        if (a != node && c->nodes[a] != NULL && members_belief(c, a, node) != MEMBER_ALIVE)
             return false;
     return true;
 }
 
-bool cluster_all_agree(const struct cluster *c, unsigned unused)
+bool members_all_agree(const struct members *c, unsigned unused)
 {
     (void)unused;
-    return cluster_agrees(c);
+    return members_agrees(c);
 }
 
-void cluster_check(const struct cluster *c)
+void members_check(const struct members *c)
 {
     for (unsigned i = 0; i < c->count; i++)
         if (c->nodes[i] != NULL)
