@@ -21,6 +21,17 @@ struct cargo {
 
 enum load_status { LOADED, NOT_THERE, NO_MEMORY };
 
+/* Filters are not shared: see store_edit_bytes(). */
+static bool copy_filter(struct cargo *cargo, struct slice value)
+{
+    if ((cargo->blob = blob_new(value.len)) == NULL)
+        return false;
+    memcpy(cargo->blob->data, value.data, value.len);
+    cargo->item.head.data = cargo->blob->data;
+    cargo->item.backing = cargo->blob;
+    return true;
+}
+
 static enum load_status cargo_take(struct exec *x, const struct key *from, struct cargo *cargo)
 {
     enum load_status status = NOT_THERE;
@@ -28,7 +39,7 @@ static enum load_status cargo_take(struct exec *x, const struct key *from, struc
 
     *cargo = (struct cargo){0};
     store_edit_begin(x->store, x->local, from, x->now, &edit);
-    if (edit_shows(&edit)) {
+    if (edit_exists(&edit)) {
         cargo->item = (struct store_value){.head = edit.value,
                                            .flags = edit.flags,
                                            .expires = edit.expires,
@@ -36,7 +47,9 @@ static enum load_status cargo_take(struct exec *x, const struct key *from, struc
                                            .key_binary = edit.key_binary,
                                            .cas = edit.cas};
         status = LOADED;
-        if (edit.blob != NULL) {
+        if (state_is_filter(edit.state)) {
+            status = copy_filter(cargo, edit.value) ? LOADED : NO_MEMORY;
+        } else if (edit.blob != NULL) {
             blob_pin(edit.blob);
             cargo->blob = cargo->item.backing = edit.blob;
         } else if ((cargo->copy = malloc(edit.value.len + 1)) != NULL) {
@@ -63,7 +76,7 @@ static bool is_there(struct exec *x, const struct key *key)
     bool there;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    there = edit_shows(&edit);
+    there = edit_exists(&edit);
     store_edit_end(&edit);
     return there;
 }
