@@ -163,10 +163,15 @@ static bool grow(struct exec *x, struct store_edit *edit)
 {
     const struct bloom_image *image = filter_bytes(edit);
     struct blob *blob = NULL;
-    enum filter_made made = filter_room(x, bloom_image_grown_size(image), &blob);
     enum store_status status;
+    enum filter_made made;
 
-    if (made != FILTER_MADE) {
+    if (bloom_image_layers(image) == BLOOM_LAYERS_MAX) {
+        counter_add(x->counters, filters_refused, 1);
+        reply_error(x, "ERR filter has all the layers it may have: %d", BLOOM_LAYERS_MAX);
+        return false;
+    }
+    if ((made = filter_room(x, bloom_image_grown_size(image), &blob)) != FILTER_MADE) {
         filter_reply_unmade(x, made);
         return false;
     }

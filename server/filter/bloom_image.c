@@ -49,18 +49,28 @@ _Static_assert(offsetof(struct bloom_image, first) == HEAD && sizeof(struct laye
 
 /* ---- how large ---- */
 
+static double to_the(double base, unsigned exponent)
+{
+    double power = 1;
+
+    for (; exponent > 0; exponent >>= 1, base *= base)
+        power *= exponent & 1 ? base : 1;
+    return power;
+}
+
 /* The number of keys in a block is Poisson distributed around its mean; of a block
  * with i keys a stranger's bits are all set with (1 - (1 - 1/512)^(i k))^k. */
 double bloom_blocked_rate(double bits_per_key, unsigned bits_set)
 {
     double mean = BLOCK_BITS / bits_per_key, rate = 0, spread = 12 * sqrt(mean) + 12;
     double from = floor(fmax(0, mean - spread)), to = mean + spread;
+    double chance = exp(from * log(mean) - mean - lgamma(from + 1));
+    double clear_after_one = pow(1 - 1.0 / BLOCK_BITS, bits_set), clear = pow(clear_after_one, from);
 
     for (double keys = from; keys <= to; keys++) {
-        double chance = exp(keys * log(mean) - mean - lgamma(keys + 1));
-        double is_set = 1 - pow(1 - 1.0 / BLOCK_BITS, keys * bits_set);
-
-        rate += chance * pow(is_set, bits_set);
+        rate += chance * to_the(1 - clear, bits_set);
+        chance *= mean / (keys + 1);
+        clear *= clear_after_one;
     }
     return rate;
 }
@@ -70,7 +80,8 @@ struct shape {
     unsigned bits_set;
 };
 
-/* The least bits per key, to a percent, with which some number of bits keeps the error. */
+/* The least bits per key, to a percent, with which some number of bits keeps the
+ * error. The best number of bits only grows with the bits per key. */
 static struct shape find_shape(double error)
 {
     struct shape shape = {.error = error, .bits_set = 1};
@@ -78,7 +89,7 @@ static struct shape find_shape(double error)
     for (shape.bits_per_key = 1.44 * log2(1 / error);; shape.bits_per_key *= 1.01) {
         double best = 1;
 
-        for (unsigned k = 1; k <= BITS_SET_MAX; k++) {
+        for (unsigned k = shape.bits_set; k <= BITS_SET_MAX; k++) {
             double rate = bloom_blocked_rate(shape.bits_per_key, k);
 
             if (rate > best)
@@ -91,7 +102,7 @@ static struct shape find_shape(double error)
     }
 }
 
-/* That takes a millisecond or two, and the same few errors come again and again. */
+/* That takes ten microseconds or more, and the same few errors come again and again. */
 static struct shape shape_for(double error)
 {
     enum { KEPT = 64 };
@@ -413,8 +424,15 @@ void bloom_image_load(struct bloom_image *to, const uint8_t *from, size_t len)
     memcpy(to, from, HEAD);
     to->loaded = 0;
     to->zero = 0;
-    for (uint32_t i = 0; i < to->layers; i++, l = next_layer(l))
-        memcpy(l, from + HEAD + i * LAYER_HEAD, LAYER_HEAD);
+    for (uint32_t i = 0; i < to->layers; i++, l = next_layer(l)) {
+        struct layer layer;
+
+        memcpy(&layer, from + HEAD + i * LAYER_HEAD, LAYER_HEAD);
+        l->blocks = layer.blocks;
+        l->capacity = layer.capacity;
+        l->items = layer.items;
+        l->bits_set = layer.bits_set;
+    }
 }
 
 bool bloom_image_load_part(struct bloom_image *b, const uint8_t *part, size_t len)
