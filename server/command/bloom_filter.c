@@ -2,12 +2,13 @@
  *
  * Rules: (1) BF.EXISTS and all others that only read take no lock but to find the
  * key, and see bits that are just being set, or not: filter/image.h has why either
- * is right; (2) a filter that is full grows within the request that needs it; (3) a
+ * is right; (2) a filter that is full grows within the request that needs it, and
+ * others may come in between its items then; (3) a
  * refusal ends a request of several items: what was added before it stays added,
  * and its reply ends with the error; (4) a filter that LOADCHUNK has not finished
  * says "maybe" to everything, and takes nothing. */
+#include "server/command/bloom_filter.h"
 #include "server/command/command.h"
-#include "server/command/filter.h"
 #include "server/filter/bloom_image.h"
 
 /* Bytes of a part that SCANDUMP gives at once. */
@@ -124,6 +125,65 @@ void cmd_bf_reserve(struct exec *x, struct request *rq)
 
 /* ---- adding ---- */
 
+static enum bloom_filter_added refused(struct bloom_refusal *refusal, enum bloom_refused why)
+{
+    refusal->why = why;
+    return BLOOM_FILTER_REFUSED;
+}
+
+/* Makes a larger one, without the lock: as long as its last layer is full nobody
+ * sets a bit in it, and who has it grow first has it replaced. False: refused. */
+static bool grow(struct exec *x, struct store_edit *edit, bool *changed, struct bloom_refusal *refusal)
+{
+    struct blob *old = edit->blob, *blob = NULL;
+    struct key key = edit->key;
+
+    if (bloom_image_layers((const void *)old->data) == BLOOM_LAYERS_MAX) {
+        counter_add(x->counters, filters_refused, 1);
+        refused(refusal, BLOOM_REFUSED_LAYERS);
+        return false;
+    }
+    if (*changed)
+        store_edit_changed(edit);
+    *changed = false;
+    blob_pin(old);
+    store_edit_end(edit);
+    refusal->made = filter_room(x, bloom_image_grown_size((const void *)old->data), &blob);
+    if (refusal->made == FILTER_MADE)
+        bloom_image_grow((void *)blob->data, (const void *)old->data);
+    store_edit_begin(x->store, x->local, &key, x->now, edit);
+    refusal->found = filter_in(edit, IMAGE_BLOOM);
+    refusal->status = STORE_OK;
+    if (refusal->found != FILTER_FOUND)
+        refused(refusal, BLOOM_REFUSED_GONE);
+    else if (refusal->made != FILTER_MADE)
+        refused(refusal, BLOOM_REFUSED_ROOM);
+    else if (edit->blob == old && (refusal->status = filter_put(edit, blob)) != STORE_OK)
+        refused(refusal, BLOOM_REFUSED_STORE);
+    blob_unpin(&old);
+    blob_unpin(&blob);
+    return refusal->found == FILTER_FOUND && refusal->made == FILTER_MADE && refusal->status == STORE_OK;
+}
+
+enum bloom_filter_added bloom_filter_add(struct exec *x, struct store_edit *edit, uint64_t hash,
+                                         bool *changed, struct bloom_refusal *refusal)
+{
+    uint64_t next;
+
+    for (;;) {
+        if (bloom_image_is_loading(filter_bytes(edit), &next))
+            return refused(refusal, BLOOM_REFUSED_LOADING);
+        switch (bloom_image_add(filter_bytes(edit), hash)) {
+        case BLOOM_NEW: *changed = true; return BLOOM_FILTER_NEW;
+        case BLOOM_KNOWN: return BLOOM_FILTER_KNOWN;
+        case BLOOM_FULL: return refused(refusal, BLOOM_REFUSED_FULL);
+        case BLOOM_NO_MEMORY:
+            if (!grow(x, edit, changed, refusal))
+                return BLOOM_FILTER_REFUSED;
+        }
+    }
+}
+
 /* The filter under a key in an open edit, which is made if it may be. False: answered, and the edit is over.
  */
 static bool open_filter(struct exec *x, const struct key *key, const struct bloom_plan *plan, bool creates,
@@ -158,53 +218,31 @@ static bool open_filter(struct exec *x, const struct key *key, const struct bloo
     return false;
 }
 
-/* In the edit. False: answered. */
-static bool grow(struct exec *x, struct store_edit *edit)
+static void reply_refusal(struct exec *x, const struct bloom_refusal *refusal)
 {
-    const struct bloom_image *image = filter_bytes(edit);
-    struct blob *blob = NULL;
-    enum store_status status;
-    enum filter_made made;
-
-    if (bloom_image_layers(image) == BLOOM_LAYERS_MAX) {
-        counter_add(x->counters, filters_refused, 1);
+    switch (refusal->why) {
+    case BLOOM_REFUSED_FULL: reply_error(x, "ERR non scaling filter is full"); return;
+    case BLOOM_REFUSED_LOADING: reply_error(x, "ERR filter is being loaded"); return;
+    case BLOOM_REFUSED_LAYERS:
         reply_error(x, "ERR filter has all the layers it may have: %d", BLOOM_LAYERS_MAX);
-        return false;
+        return;
+    case BLOOM_REFUSED_GONE: filter_reply_unfound(x, refusal->found); return;
+    case BLOOM_REFUSED_ROOM: filter_reply_unmade(x, refusal->made); return;
+    case BLOOM_REFUSED_STORE: reply_store_refused(x, refusal->status); return;
     }
-    if ((made = filter_room(x, bloom_image_grown_size(image), &blob)) != FILTER_MADE) {
-        filter_reply_unmade(x, made);
-        return false;
-    }
-    bloom_image_grow((void *)blob->data, image);
-    status = filter_put(edit, blob);
-    blob_unpin(&blob);
-    if (status != STORE_OK)
-        reply_store_refused(x, status);
-    return status == STORE_OK;
 }
 
 /* One item. False: it was refused, and that is answered. */
 static bool add(struct exec *x, struct store_edit *edit, struct slice item, bool *changed)
 {
-    uint64_t hash = filter_hash(item), next;
+    struct bloom_refusal refusal;
 
-    if (bloom_image_is_loading(filter_bytes(edit), &next)) {
-        reply_error(x, "ERR filter is being loaded");
-        return false;
+    switch (bloom_filter_add(x, edit, filter_hash(item), changed, &refusal)) {
+    case BLOOM_FILTER_NEW: reply_bool(x, true); return true;
+    case BLOOM_FILTER_KNOWN: reply_bool(x, false); return true;
+    case BLOOM_FILTER_REFUSED: reply_refusal(x, &refusal); return false;
     }
-    for (;;) {
-        switch (bloom_image_add(filter_bytes(edit), hash)) {
-        case BLOOM_NEW:
-            *changed = true;
-            reply_bool(x, true);
-            return true;
-        case BLOOM_KNOWN: reply_bool(x, false); return true;
-        case BLOOM_FULL: reply_error(x, "ERR non scaling filter is full"); return false;
-        case BLOOM_NO_MEMORY:
-            if (!grow(x, edit))
-                return false;
-        }
-    }
+    return false;
 }
 
 /* The items from argument `first` on, into a filter that open_filter() found. */

@@ -150,8 +150,10 @@ void filter_reply_unfound(struct exec *x, enum filter_found found)
 
 enum filter_made filter_room(struct exec *x, size_t bytes, struct blob **blob)
 {
-    if (bytes == 0 || bytes > option_live(x->options, filter_max_bytes))
+    if (bytes == 0 || bytes > option_live(x->options, filter_max_bytes)) {
+        counter_add(x->counters, filters_refused, 1);
         return FILTER_TOO_LARGE;
+    }
     *blob = blob_new(bytes);
     return *blob != NULL ? FILTER_MADE : FILTER_NO_MEMORY;
 }
@@ -172,10 +174,7 @@ void filter_reply_unmade(struct exec *x, enum filter_made made)
 {
     switch (made) {
     case FILTER_MADE: return;
-    case FILTER_TOO_LARGE:
-        counter_add(x->counters, filters_refused, 1);
-        reply_error(x, "ERR filter would exceed filter-max-bytes");
-        return;
+    case FILTER_TOO_LARGE: reply_error(x, "ERR filter would exceed filter-max-bytes"); return;
     case FILTER_NO_MEMORY:
         counter_add(x->counters, oom_refused, 1);
         reply_error(x, "ERR Insufficient memory to create filter");

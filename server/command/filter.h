@@ -4,9 +4,8 @@
  * and counted like a string. What its bytes are is filter/image.h's. Commands about
  * strings answer WRONGTYPE on it, and these here on a string.
  *
- * A new filter is made before the shard is locked, so that clearing its memory
- * holds nobody up. A filter that grows is copied under the lock: filter-max-bytes
- * is the limit of how long that takes. */
+ * New and larger filters are made while the shard is not locked, so that others go
+ * on; filter-max-bytes is the limit of how long that keeps the worker. */
 #ifndef CORRAL_COMMAND_FILTER_H
 #define CORRAL_COMMAND_FILTER_H
 
@@ -60,7 +59,7 @@ enum filter_made { FILTER_MADE, FILTER_TOO_LARGE, FILTER_NO_MEMORY };
 enum filter_made filter_room(struct exec *x, size_t bytes, struct blob **blob);
 /* Makes the blob's bytes the key's value; a filter that is replaced leaves its time to live. */
 enum store_status filter_put(struct store_edit *edit, struct blob *blob);
-/* Why there is no filter, or none that is larger; counts it. */
+/* Why there is no filter, or none that is larger. */
 void filter_reply_unmade(struct exec *x, enum filter_made made);
 
 #endif

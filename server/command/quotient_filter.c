@@ -123,24 +123,62 @@ static bool reply_status(struct exec *x, enum quotient_status status)
     return false;
 }
 
-/* Adds to a copy that grows. False: answered. */
+/* Whether the next larger one is larger than it may be. */
+static bool outgrows(struct exec *x, const struct quotient_image *image)
+{
+    struct quotient_shape larger;
+
+    if (!quotient_image_larger(image, &larger) ||
+        quotient_image_size(&larger) <= option_live(x->options, filter_max_bytes))
+        return false;
+    counter_add(x->counters, filters_refused, 1);
+    return true;
+}
+
+/* Adds to a copy that grows, most of the time without the lock: what has changed
+ * meanwhile is found by quotient_image_changes(), and then all is done again, the last
+ * time under the lock. The edit may be another one then. False: answered. */
 static bool add_growing(struct exec *x, struct store_edit *edit, uint64_t hash, uint64_t count)
 {
-    const struct quotient_image *image = filter_bytes(edit);
-    struct quotient_shape larger;
-    struct quotient *f;
-    bool added;
+    enum { TRIES = 3 };
+    struct key key = edit->key;
+    bool added = false;
 
-    if (quotient_image_larger(image, &larger) &&
-        quotient_image_size(&larger) > option_live(x->options, filter_max_bytes)) {
-        filter_reply_unmade(x, FILTER_TOO_LARGE);
-        return false;
+    for (unsigned tries = 1;; tries++) {
+        const struct quotient_image *image = filter_bytes(edit);
+        uint64_t changes = quotient_image_changes(image);
+        struct blob *old = edit->blob;
+        enum quotient_status status;
+        struct quotient *f;
+
+        if (outgrows(x, image)) {
+            filter_reply_unmade(x, FILTER_TOO_LARGE);
+            return false;
+        }
+        f = quotient_copy(image);
+        blob_pin(old);
+        if (tries < TRIES)
+            store_edit_end(edit);
+        status = f != NULL ? quotient_add(f, hash, count) : QUOTIENT_NO_MEMORY;
+        if (tries < TRIES)
+            store_edit_begin(x->store, x->local, &key, x->now, edit);
+        if (filter_in(edit, IMAGE_QUOTIENT) != FILTER_FOUND) {
+            filter_reply_unfound(x, filter_in(edit, IMAGE_QUOTIENT));
+        } else if (edit->blob != old || quotient_image_changes(filter_bytes(edit)) != changes) {
+            blob_unpin(&old);
+            quotient_free(&f);
+            if ((status = quotient_image_add(filter_bytes(edit), hash, count)) == QUOTIENT_NO_MEMORY)
+                continue;
+            if (status == QUOTIENT_OK)
+                store_edit_changed(edit);
+            return reply_status(x, status);
+        } else {
+            added = reply_status(x, status) && put_grown(x, edit, f);
+        }
+        blob_unpin(&old);
+        quotient_free(&f);
+        return added;
     }
-    f = quotient_copy(image);
-    added = reply_status(x, f != NULL ? quotient_add(f, hash, count) : QUOTIENT_NO_MEMORY) &&
-            put_grown(x, edit, f);
-    quotient_free(&f);
-    return added;
 }
 
 /* In the edit: adds, and answers with the count there is then. */

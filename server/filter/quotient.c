@@ -73,7 +73,7 @@ static enum quotient_status rebuild(struct quotient *f, const struct quotient_sh
 
     if (next == NULL)
         return QUOTIENT_NO_MEMORY;
-    status = quotient_image_carry(next, f->image);
+    status = quotient_image_refill(next, f->image);
     if (status != QUOTIENT_OK) {
         free(next);
         return status;

@@ -40,6 +40,7 @@ struct quotient_image {
     uint32_t q, r, fold;
     uint64_t blocks, slots; /* slots: places of quotients, the spare ones not counted */
     uint64_t used, distinct, total;
+    uint64_t changes; /* since it was made */
     uint64_t words[];
 };
 
@@ -475,27 +476,6 @@ void quotient_image_clear(struct quotient_image *f)
     f->used = f->distinct = f->total = 0;
 }
 
-struct carrying {
-    struct quotient_image *to;
-    enum quotient_status status;
-};
-
-static void carry(void *arg, uint64_t hash, uint64_t count)
-{
-    struct carrying *c = arg;
-
-    if (c->status == QUOTIENT_OK)
-        c->status = quotient_image_add(c->to, hash, count);
-}
-
-enum quotient_status quotient_image_carry(struct quotient_image *to, const struct quotient_image *from)
-{
-    struct carrying c = {.to = to};
-
-    quotient_image_each(from, carry, &c);
-    return c.status;
-}
-
 /* ---- one key ---- */
 
 static uint64_t added(uint64_t a, uint64_t b)
@@ -523,6 +503,7 @@ enum quotient_status quotient_image_add(struct quotient_image *f, uint64_t hash,
     len = g.end - g.at;
     if (want > len && !has_room(f, want - len))
         return quotient_image_larger(f, &larger) ? QUOTIENT_NO_MEMORY : QUOTIENT_FULL;
+    f->changes++;
     f->distinct += g.count == 0;
     f->total = added(f->total, sum - g.count);
     recount(f, quotient, remainder, &g, sum);
@@ -549,6 +530,7 @@ uint64_t quotient_image_remove(struct quotient_image *f, uint64_t hash, uint64_t
         return 0;
     if (count > before)
         count = before;
+    f->changes++;
     recount(f, quotient, remainder, &g, before - count);
     f->distinct -= count == before;
     f->total -= count;
@@ -586,7 +568,89 @@ void quotient_image_each(const struct quotient_image *f,
         }
 }
 
+/* ---- all of them, into an empty one ---- */
+
+/* They come in ascending order, so each run follows the last one, and nothing has to
+ * be looked for or shifted. */
+struct refill {
+    struct quotient_image *to;
+    uint64_t fingerprint, count; /* the last one, not written yet; count 0: there is none */
+    uint64_t at;                 /* the slot after all runs */
+    uint64_t run;                /* the quotient whose run that is */
+    uint64_t blocks;             /* whose offsets are known */
+    enum quotient_status status;
+};
+
+/* Of all blocks up to that of a quotient, whose run has not begun. */
+static void set_offsets(struct refill *r, uint64_t blocks)
+{
+    for (; r->blocks < blocks; r->blocks++)
+        *offset_of(r->to, r->blocks) = r->at > r->blocks * 64 ? r->at - r->blocks * 64 : 0;
+}
+
+static void write_last(struct refill *r)
+{
+    struct quotient_image *f = r->to;
+    uint64_t quotient = r->fingerprint >> f->r, remainder = r->fingerprint & low_bits(f->r);
+    uint64_t digits[DIGITS_MAX], slots;
+
+    if (r->count == 0 || r->status != QUOTIENT_OK)
+        return;
+    slots = encode(remainder, r->count, digits);
+    if (f->used > 0 && quotient == r->run) {
+        set_end(f, r->at - 1, false);
+    } else {
+        set_offsets(r, quotient / 64 + 1);
+        r->at = r->at > quotient ? r->at : quotient;
+        *occupied_of(f, quotient / 64) |= UINT64_C(1) << (quotient % 64);
+        r->run = quotient;
+    }
+    if (f->used + slots > slots_max(f) || r->at + slots > (f->blocks - SPARE_BLOCKS) * 64) {
+        r->status = QUOTIENT_NO_MEMORY;
+        return;
+    }
+    for (uint64_t i = 0; i < slots; i++)
+        slot_set(f, r->at++, digits[i]);
+    set_end(f, r->at - 1, true);
+    f->used += slots;
+    f->distinct++;
+    f->total = added(f->total, r->count);
+}
+
+static void refill_one(void *arg, uint64_t hash, uint64_t count)
+{
+    struct refill *r = arg;
+    uint64_t fingerprint = fingerprint_of(r->to, hash);
+
+    if (r->count > 0 && r->fingerprint == fingerprint) { /* folding has made them one */
+        r->count = added(r->count, count);
+        return;
+    }
+    write_last(r);
+    r->fingerprint = fingerprint;
+    r->count = count;
+}
+
+enum quotient_status quotient_image_refill(struct quotient_image *to, const struct quotient_image *from)
+{
+    struct refill r = {.to = to};
+    struct quotient_shape larger;
+
+    CHECK(to->used == 0);
+    quotient_image_each(from, refill_one, &r);
+    write_last(&r);
+    set_offsets(&r, to->blocks);
+    if (r.status != QUOTIENT_OK && !quotient_image_larger(to, &larger))
+        return QUOTIENT_FULL;
+    return r.status;
+}
+
 /* ---- figures ---- */
+
+uint64_t quotient_image_changes(const struct quotient_image *f)
+{
+    return f->changes;
+}
 
 uint64_t quotient_image_distinct(const struct quotient_image *f)
 {

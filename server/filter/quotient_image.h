@@ -33,12 +33,14 @@ void quotient_image_clear(struct quotient_image *);
 enum quotient_status quotient_image_add(struct quotient_image *, uint64_t hash, uint64_t count);
 uint64_t quotient_image_count(const struct quotient_image *, uint64_t hash);
 uint64_t quotient_image_remove(struct quotient_image *, uint64_t hash, uint64_t count);
-/* Adds all that `from` has, whose fingerprints have at least as many bits. On failure some of it was added.
- */
-enum quotient_status quotient_image_carry(struct quotient_image *to, const struct quotient_image *from);
+/* Fills an empty one with all that `from` has, whose fingerprints have as many bits.
+ * On failure it is of no use any more. */
+enum quotient_status quotient_image_refill(struct quotient_image *to, const struct quotient_image *from);
 void quotient_image_each(const struct quotient_image *,
                          void (*visit)(void *arg, uint64_t hash, uint64_t count), void *arg);
 
+/* A number that every change makes another one. */
+uint64_t quotient_image_changes(const struct quotient_image *);
 uint64_t quotient_image_distinct(const struct quotient_image *);
 uint64_t quotient_image_total(const struct quotient_image *);
 uint64_t quotient_image_capacity(const struct quotient_image *);
