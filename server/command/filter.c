@@ -117,24 +117,32 @@ enum filter_found filter_in(const struct store_edit *edit, enum image_kind kind)
     return edit->found ? found_as(edit->state, edit->value.data, kind) : FILTER_ABSENT;
 }
 
-enum filter_found filter_peek(struct exec *x, const struct key *key, enum image_kind kind,
-                              struct filter_pin *pin)
+enum filter_found filter_pin_at(struct exec *x, const struct key *key, enum image_kind kind,
+                                struct filter_pin *pin)
 {
     enum filter_found found = FILTER_ABSENT;
     struct store_peek peek;
     enum peek_status status;
 
-    *pin = (struct filter_pin){0};
     do
         status = store_peek(x->store, x->local, key, x->now, !x->no_touch, &peek);
     while (status == PEEK_HIT && !store_peek_ok(&peek));
+    *pin = (struct filter_pin){.expired = status == PEEK_MISS && peek.expired};
     if (status != PEEK_MISS)
         found = found_as(peek.state, peek.value, kind);
-    count_lookup(x, found != FILTER_ABSENT, status == PEEK_MISS && peek.expired);
     if (found == FILTER_FOUND)
         *pin = (struct filter_pin){.blob = peek.blob, .image = peek.value};
     else if (status == PEEK_BLOB)
         blob_unpin(&peek.blob);
+    return found;
+}
+
+enum filter_found filter_peek(struct exec *x, const struct key *key, enum image_kind kind,
+                              struct filter_pin *pin)
+{
+    enum filter_found found = filter_pin_at(x, key, kind, pin);
+
+    count_lookup(x, found != FILTER_ABSENT, pin->expired);
     return found;
 }
 

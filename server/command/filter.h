@@ -40,11 +40,14 @@ static inline void *filter_bytes(struct store_edit *edit)
 }
 
 /* Without the lock: an image and the pin that holds it. Only of a Bloom filter may
- * more than its first word be read. Counts a hit or a miss. */
+ * more than its first word be read. filter_peek() counts a hit or a miss. */
 struct filter_pin {
     struct blob *blob;
     const void *image;
+    bool expired; /* there is nothing, because its time was up */
 };
+enum filter_found filter_pin_at(struct exec *x, const struct key *key, enum image_kind kind,
+                                struct filter_pin *pin);
 enum filter_found filter_peek(struct exec *x, const struct key *key, enum image_kind kind,
                               struct filter_pin *pin);
 

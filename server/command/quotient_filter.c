@@ -9,9 +9,10 @@
 #include "server/command/filter.h"
 #include "server/filter/quotient_image.h"
 
-/* How many times its first capacity it may grow to and keep its error, unless told:
- * it costs a bit per key for each doubling. */
-enum { GROWTH = 16 };
+/* How many times its first capacity a filter may grow to and keep its error, unless
+ * told: it costs a bit per item for each doubling. One that was made without being
+ * asked for begins small, and should not end there. */
+enum { GROWTH = 16, MOST_UNASKED = 1 << 20 };
 
 struct quotient_plan {
     uint64_t capacity, most;
@@ -23,7 +24,9 @@ static struct quotient_plan default_plan(const struct exec *x)
     uint64_t capacity = (uint64_t)option_live(x->options, bf_initial_size);
 
     return (struct quotient_plan){
-        .capacity = capacity, .most = capacity * GROWTH, .error = filter_default_error(x)};
+        .capacity = capacity,
+        .most = capacity * GROWTH > MOST_UNASKED ? capacity * GROWTH : MOST_UNASKED,
+        .error = filter_default_error(x)};
 }
 
 static enum filter_made make(struct exec *x, const struct quotient_plan *plan, struct blob **blob)
