@@ -23,10 +23,9 @@ static struct quotient_plan default_plan(const struct exec *x)
 {
     uint64_t capacity = (uint64_t)option_live(x->options, bf_initial_size);
 
-    return (struct quotient_plan){
-        .capacity = capacity,
-        .most = capacity * GROWTH > MOST_UNASKED ? capacity * GROWTH : MOST_UNASKED,
-        .error = filter_default_error(x)};
+    return (struct quotient_plan){.capacity = capacity,
+                                  .most = capacity * GROWTH > MOST_UNASKED ? capacity * GROWTH : MOST_UNASKED,
+                                  .error = filter_default_error(x)};
 }
 
 static enum filter_made make(struct exec *x, const struct quotient_plan *plan, struct blob **blob)
