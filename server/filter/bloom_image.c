@@ -58,13 +58,21 @@ static double to_the(double base, unsigned exponent)
     return power;
 }
 
+/* lgamma() has a global variable for the sign, which is positive here. */
+static double log_gamma(double x)
+{
+    int sign;
+
+    return lgamma_r(x, &sign);
+}
+
 /* The number of keys in a block is Poisson distributed around its mean; of a block
  * with i keys a stranger's bits are all set with (1 - (1 - 1/512)^(i k))^k. */
 double bloom_blocked_rate(double bits_per_key, unsigned bits_set)
 {
     double mean = BLOCK_BITS / bits_per_key, rate = 0, spread = 12 * sqrt(mean) + 12;
     double from = floor(fmax(0, mean - spread)), to = mean + spread;
-    double chance = exp(from * log(mean) - mean - lgamma(from + 1));
+    double chance = exp(from * log(mean) - mean - log_gamma(from + 1));
     double clear_after_one = pow(1 - 1.0 / BLOCK_BITS, bits_set), clear = pow(clear_after_one, from);
 
     for (double keys = from; keys <= to; keys++) {
