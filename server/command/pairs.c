@@ -21,7 +21,7 @@ struct cargo {
 
 enum load_status { LOADED, NOT_THERE, NO_MEMORY };
 
-/* Filters are not shared: see store_edit_bytes(). */
+/* A filter is not shared (see store_edit_bytes()) but for the moment in which it moves. */
 static bool copy_filter(struct cargo *cargo, struct slice value)
 {
     if ((cargo->blob = blob_new(value.len)) == NULL)
@@ -32,7 +32,7 @@ static bool copy_filter(struct cargo *cargo, struct slice value)
     return true;
 }
 
-static enum load_status cargo_take(struct exec *x, const struct key *from, struct cargo *cargo)
+static enum load_status cargo_take(struct exec *x, const struct key *from, bool moves, struct cargo *cargo)
 {
     enum load_status status = NOT_THERE;
     struct store_edit edit;
@@ -47,7 +47,7 @@ static enum load_status cargo_take(struct exec *x, const struct key *from, struc
                                            .key_binary = edit.key_binary,
                                            .cas = edit.cas};
         status = LOADED;
-        if (state_is_filter(edit.state)) {
+        if (state_is_filter(edit.state) && !moves) {
             status = copy_filter(cargo, edit.value) ? LOADED : NO_MEMORY;
         } else if (edit.blob != NULL) {
             blob_pin(edit.blob);
@@ -109,7 +109,7 @@ static enum transfer_status transfer(struct exec *x, const struct key *from, con
 {
     struct cargo cargo;
     enum store_status status = STORE_NO_SPACE;
-    enum load_status load = cargo_take(x, from, &cargo);
+    enum load_status load = cargo_take(x, from, moves, &cargo);
 
     if (load == NOT_THERE)
         return TRANSFER_ABSENT;
