@@ -1,6 +1,7 @@
 """Filters through redis-py: its own BF client, and QF by name, against exact sets."""
 
 import random
+import sys
 import threading
 
 import redis
@@ -10,6 +11,12 @@ from check import *
 r = redis.Redis(port=REDIS_PORT, socket_timeout=20)
 bf = r.bf()
 dice = random.Random(7)
+
+try:
+    bf.exists("none", "x")
+except redis.ResponseError:
+    print("the server has no BF.*: a redis-server with RedisBloom would")
+    sys.exit(77)
 
 
 def the_client_understands():
