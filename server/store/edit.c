@@ -156,6 +156,12 @@ static void forget_scratch(struct store_local *local)
     }
 }
 
+/* A filter has to lie at the beginning of its blob, for alignment. */
+static bool may_begin_there(const struct store_value *v, struct slice head)
+{
+    return !state_is_filter(v->state) || head.data == v->backing->data;
+}
+
 /* A pinned blob holding the value: the buffer it came in, or a copy. */
 static struct blob *blob_for(const struct store_value *v, struct slice head, struct slice tail,
                              const uint8_t **data)
@@ -163,7 +169,7 @@ static struct blob *blob_for(const struct store_value *v, struct slice head, str
     struct blob *b = v->backing;
 
     if (b != NULL && tail.len == 0 && head.data >= b->data && head.data + head.len <= b->data + b->capacity &&
-        b->capacity <= head.len + head.len / 8) {
+        b->capacity <= head.len + head.len / 8 && may_begin_there(v, head)) {
         blob_pin(b);
         *data = head.data;
         return b;

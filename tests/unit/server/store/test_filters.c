@@ -102,6 +102,30 @@ static void plain_reads_do_not_show_it(void **state)
     rig_free(&r);
 }
 
+/* However it came. */
+static void it_lies_where_it_may_be_read(void **state)
+{
+    struct blob *came_in = blob_new(1003);
+    struct store_value value = {.head = {came_in->data + 3, 1000}, .state = ITEM_FILTER, .backing = came_in};
+    struct store_edit edit;
+    struct key key;
+    struct rig r;
+
+    (void)state;
+    rig_new(&r, 64 * MIB);
+    memset(came_in->data, 5, 1003);
+    key = key_of(&r, "f");
+    store_edit_begin(r.store, r.local, &key, now, &edit);
+    assert_int_equal(store_edit_put(&edit, &value), STORE_OK);
+    assert_int_equal((uintptr_t)edit.value.data % 8, 0);
+    assert_int_equal(store_edit_bytes(&edit)[999], 5);
+    assert_int_equal(store_edit_expire(&edit, after(now, (span){50})), STORE_OK);
+    assert_int_equal((uintptr_t)edit.value.data % 8, 0);
+    store_edit_end(&edit);
+    blob_unpin(&came_in);
+    rig_free(&r);
+}
+
 static void it_is_changed_under_a_readers_pin(void **state)
 {
     struct store_peek peek, after_it;
@@ -183,9 +207,8 @@ static void they_make_room_for_each_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_reads_do_not_show_it),
-        cmocka_unit_test(it_is_changed_under_a_readers_pin),
-        cmocka_unit_test(its_time_is_that_of_any_item),
+        cmocka_unit_test(plain_reads_do_not_show_it),        cmocka_unit_test(it_lies_where_it_may_be_read),
+        cmocka_unit_test(it_is_changed_under_a_readers_pin), cmocka_unit_test(its_time_is_that_of_any_item),
         cmocka_unit_test(they_make_room_for_each_other),
     };
 
