@@ -78,6 +78,7 @@ bool reply_value_of(struct exec *x, const struct key *key);
 void reply_syntax_error(struct exec *x);
 void reply_wrong_arity(struct exec *x, const char *command);
 void reply_not_integer(struct exec *x);
+void reply_wrong_type(struct exec *x); /* the key holds something the command is not about */
 void reply_store_refused(struct exec *x, enum store_status why); /* OOM / too long */
 
 /* ---- raw bytes, for the memcached dialects ---- */

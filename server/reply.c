@@ -169,6 +169,17 @@ static bool reply_instead(struct exec *x, const struct key *key)
     return true;
 }
 
+/* To MGET it is as good as missing; to others it is a mistake. */
+static bool reply_filter(struct exec *x)
+{
+    counter_add(x->counters, keyspace_hits, 1);
+    if (x->several != NULL)
+        reply_null(x);
+    else
+        reply_wrong_type(x);
+    return false;
+}
+
 enum absent { ABSENT_MISSED, ABSENT_ANSWERED, ABSENT_RETRY };
 
 /* No plain read finds it. Answers, unless it is to be looked at again, or the request is parked. */
@@ -218,6 +229,8 @@ bool reply_value_of(struct exec *x, const struct key *key)
         case PEEK_BLOB:
             if (!state_shows(peek.state)) {
                 blob_unpin(&peek.blob);
+                if (state_is_filter(peek.state))
+                    return reply_filter(x);
                 break;
             }
             if (__builtin_expect(peek.herded, 0) && reads_refresh(x, key, &peek)) {
@@ -245,6 +258,11 @@ void reply_syntax_error(struct exec *x)
 void reply_wrong_arity(struct exec *x, const char *command)
 {
     reply_error(x, "ERR wrong number of arguments for '%s' command", command);
+}
+
+void reply_wrong_type(struct exec *x)
+{
+    reply_error(x, "WRONGTYPE Operation against a key holding the wrong kind of value");
 }
 
 void reply_not_integer(struct exec *x)

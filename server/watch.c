@@ -150,7 +150,7 @@ static enum put_result put_down(struct exec *x, struct watch *w, const struct ke
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    w->present = edit_shows(&edit);
+    w->present = edit_exists(&edit);
     pthread_mutex_lock(&t->lock);
     if (has_buckets(t) && is_listed(t, w)) {
         result = PUT_ALREADY;
@@ -221,7 +221,7 @@ static bool look(struct exec *x, uint8_t db, struct slice name, struct store_pee
     do {
         status = store_look(x->store, x->local, &key, x->now, false, peek);
     } while (status == PEEK_HIT && !store_peek_ok(peek));
-    return status == PEEK_HIT && state_shows(peek->state);
+    return status == PEEK_HIT && state_exists(peek->state);
 }
 
 /* Expired, and nobody has come across it yet: then nobody has said so either. */

@@ -74,7 +74,7 @@ bool look_at_key(struct exec *x, const struct key *key, bool used, struct store_
     } while (status == PEEK_HIT && !store_peek_ok(found));
     if (status == PEEK_BLOB)
         blob_unpin(&found->blob);
-    hit = status != PEEK_MISS && state_shows(found->state);
+    hit = status != PEEK_MISS && state_exists(found->state);
     count_lookup(x, hit, status == PEEK_MISS && found->expired);
     return hit;
 }

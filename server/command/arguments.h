@@ -1,9 +1,10 @@
 /* arguments.h - what the families of data commands share: how an argument
  * names a moment, and how a key is looked at.
  *
- * Rule: an item that waits for its fill (ITEM_PENDING) or was invalidated
+ * Rules: (1) an item that waits for its fill (ITEM_PENDING) or was invalidated
  * (ITEM_STALE) does not exist for a RESP command, which has no way to ask for
- * a stale value. Writing over it makes it live; deleting it voids the fill. */
+ * a stale value. Writing over it makes it live; deleting it voids the fill. (2) A
+ * key that holds a filter exists, but has nothing to show to commands about strings. */
 #ifndef CORRAL_COMMAND_ARGUMENTS_H
 #define CORRAL_COMMAND_ARGUMENTS_H
 
@@ -37,9 +38,28 @@ static inline bool edit_shows(const struct store_edit *edit)
 {
     return edit->found && state_shows(edit->state);
 }
+/* The same for a command that knows keys, whatever they hold. */
+static inline bool edit_exists(const struct store_edit *edit)
+{
+    return edit->found && state_exists(edit->state);
+}
+/* What a command about strings does not touch, but answers with reply_wrong_type(). */
+static inline bool edit_is_filter(const struct store_edit *edit)
+{
+    return edit->found && state_is_filter(edit->state);
+}
+/* In an edit by a command about strings. True: there is a filter; the edit is over, and answered. */
+static inline bool refuse_filter(struct exec *x, struct store_edit *edit)
+{
+    if (__builtin_expect(!edit_is_filter(edit), 1))
+        return false;
+    store_edit_end(edit);
+    reply_wrong_type(x);
+    return true;
+}
 
-/* Looks at everything but the value: true when the key is there, then
- * found->len, ->expires and so on are the item's (->value is not to be used).
+/* Looks at everything but the value: true when the key is there, a string or a filter;
+ * then found->len, ->expires and so on are the item's (->value is not to be used).
  * Counts a keyspace hit or miss. `used` tells the policy that it was read. */
 bool look_at_key(struct exec *x, const struct key *key, bool used, struct store_peek *found);
 /* The same bookkeeping for a command that reads in an edit. `expired`: no hit because its time was up. */

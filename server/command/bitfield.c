@@ -300,6 +300,8 @@ static void edit_fields(struct exec *x, const struct key *key, const struct fiel
     size_t len;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     len = edit_value(&edit).len;
     len = all->write_end > len ? all->write_end : len;
     status = len > STORE_WRITES_TOGETHER ? edit_large(all, &edit) : edit_small(all, &edit);
@@ -307,6 +309,16 @@ static void edit_fields(struct exec *x, const struct key *key, const struct fiel
     if (status != STORE_OK) {
         out_rollback(x->out, all->reply_start);
         reply_store_refused(x, status);
+    }
+}
+
+static void answer_fields(struct exec *x, const struct key *key, struct fields *all)
+{
+    switch (value_visit(x, key, get_fields, all)) {
+    case VALUE_MISSING: get_fields(all, (struct slice){NULL, 0}); return;
+    case VALUE_FOUND:
+    case VALUE_REFUSED:
+    case VALUE_NO_MEMORY: return;
     }
 }
 
@@ -319,8 +331,8 @@ void cmd_bitfield(struct exec *x, struct request *rq)
         return;
     if (all.writes)
         edit_fields(x, &key, &all);
-    else if (!value_visit(x, &key, get_fields, &all))
-        get_fields(&all, (struct slice){NULL, 0});
+    else
+        answer_fields(x, &key, &all);
 }
 
 void cmd_bitfield_ro(struct exec *x, struct request *rq)
@@ -332,6 +344,6 @@ void cmd_bitfield_ro(struct exec *x, struct request *rq)
         return;
     if (all.writes)
         reply_error(x, "ERR BITFIELD_RO only supports the GET subcommand");
-    else if (!value_visit(x, &key, get_fields, &all))
-        get_fields(&all, (struct slice){NULL, 0});
+    else
+        answer_fields(x, &key, &all);
 }

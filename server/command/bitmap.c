@@ -45,10 +45,14 @@ static void look_at_bit(void *arg, struct slice value)
 void cmd_getbit(struct exec *x, struct request *rq)
 {
     struct key key = exec_key(x, rq, 1);
+    enum value_found found;
     struct one_bit bit;
 
-    if (read_bit_number(x, rq->argv[2], 0, &bit.number))
-        reply_integer(x, value_visit(x, &key, look_at_bit, &bit) && bit.set);
+    if (!read_bit_number(x, rq->argv[2], 0, &bit.number))
+        return;
+    found = value_visit(x, &key, look_at_bit, &bit);
+    if (found != VALUE_REFUSED)
+        reply_integer(x, found == VALUE_FOUND && bit.set);
 }
 
 static enum store_status set_bit(struct store_edit *edit, uint64_t number, bool set, bool *before)
@@ -80,6 +84,8 @@ void cmd_setbit(struct exec *x, struct request *rq)
         return;
     }
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     status = set_bit(&edit, number, word.data[0] == '1', &before);
     store_edit_end(&edit);
     if (status == STORE_OK)
@@ -185,15 +191,20 @@ static void count_bits(void *arg, struct slice value)
         q->result = (int64_t)bits_count(value.data, first, last);
 }
 
+static void answer_query(struct exec *x, enum value_found found, const struct bit_query *q, int64_t missing)
+{
+    if (found == VALUE_MISSING)
+        reply_integer(x, missing);
+    else if (found == VALUE_FOUND && !reply_fault(x, q->range.fault))
+        reply_integer(x, q->result);
+}
+
 void cmd_bitcount(struct exec *x, struct request *rq)
 {
     struct key key = exec_key(x, rq, 1);
     struct bit_query q = {.range = read_count_range(rq)};
 
-    if (!value_visit(x, &key, count_bits, &q))
-        reply_integer(x, 0);
-    else if (!reply_fault(x, q.range.fault))
-        reply_integer(x, q.result);
+    answer_query(x, value_visit(x, &key, count_bits, &q), &q, 0);
 }
 
 /* A value is followed by zeros without end, as long as no end was given. */
@@ -225,10 +236,7 @@ void cmd_bitpos(struct exec *x, struct request *rq)
         return;
     }
     q.set = bit == 1;
-    if (!value_visit(x, &key, find_bit, &q))
-        reply_integer(x, q.set ? -1 : 0);
-    else if (!reply_fault(x, q.range.fault))
-        reply_integer(x, q.result);
+    answer_query(x, value_visit(x, &key, find_bit, &q), &q, q.set ? -1 : 0);
 }
 
 /* ---- BITOP ---- */
@@ -278,18 +286,21 @@ static bool combine(struct combination *c, enum bits_operation operation, struct
     return true;
 }
 
-/* Combines the keys from argument 3 on. False when memory is short. */
+/* Combines the keys from argument 3 on. False: answered, unless *status says why. */
 static bool combine_keys(struct exec *x, const struct request *rq, enum bits_operation operation,
-                         struct combination *c)
+                         struct combination *c, enum store_status *status)
 {
     for (uint32_t i = 3; i < rq->argc; i++) {
         struct key key = exec_key(x, rq, i);
         struct held_value held;
-        bool fits;
+        bool fits = false;
 
-        if (!value_hold(x, &key, &held))
-            return false;
-        fits = combine(c, operation, held.value);
+        switch (value_hold(x, &key, &held)) {
+        case VALUE_REFUSED: *status = STORE_OK; return false;
+        case VALUE_FOUND:
+        case VALUE_MISSING: fits = combine(c, operation, held.value); break;
+        case VALUE_NO_MEMORY: break;
+        }
         value_release(&held);
         if (!fits)
             return false;
@@ -336,7 +347,7 @@ void cmd_bitop(struct exec *x, struct request *rq)
     struct combination c = {0};
     enum store_status status = STORE_NO_SPACE;
     enum bits_operation operation;
-    bool invert;
+    bool invert, combined;
 
     if (!read_operation(rq->argv[1], &operation, &invert)) {
         reply_syntax_error(x);
@@ -346,7 +357,8 @@ void cmd_bitop(struct exec *x, struct request *rq)
         reply_error(x, "ERR BITOP NOT must be called with a single source key.");
         return;
     }
-    if (combine_keys(x, rq, operation, &c)) {
+    combined = combine_keys(x, rq, operation, &c, &status);
+    if (combined) {
         struct key key = exec_key(x, rq, 2);
 
         if (invert && c.len > 0)
@@ -354,8 +366,8 @@ void cmd_bitop(struct exec *x, struct request *rq)
         status = store_combination(x, &key, &c);
     }
     blob_unpin(&c.blob);
-    if (status == STORE_OK)
-        reply_integer(x, (int64_t)c.len);
-    else
+    if (status != STORE_OK)
         reply_store_refused(x, status);
+    else if (combined)
+        reply_integer(x, (int64_t)c.len);
 }

@@ -74,6 +74,8 @@ void cmd_incrbyfloat(struct exec *x, struct request *rq)
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     item.head = (struct slice){(uint8_t *)text, add(x, &edit, rq->argv[2], text)};
     if (item.head.len == 0) {
         store_edit_end(&edit);

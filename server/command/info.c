@@ -357,6 +357,7 @@ static void info_stats(struct info *info)
     number(info, "transactions_aborted", c->transactions_aborted);
     number(info, "multi_limit_refused", c->multi_limit_refused);
     number(info, "watch_limit_refused", c->watch_limit_refused);
+    number(info, "filters_refused", c->filters_refused);
     number(info, "mc_dumps", c->mc_dumps);
     number(info, "mc_detail_left_out", c->mc_detail_left_out);
     number(info, "items_relocated", s->relocated);

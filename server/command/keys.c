@@ -4,10 +4,12 @@
  * they are not isolated from other clients. */
 #include <errno.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "protocol/resp.h"
 #include "server/command/command.h"
 #include "server/command/arguments.h"
+#include "server/command/filter.h"
 #include "server/command/walk.h"
 #include "server/glob.h"
 
@@ -26,7 +28,7 @@ void cmd_del(struct exec *x, struct request *rq)
 
         for (uint32_t k = 0; k < n; k++) {
             store_edit_begin(x->store, x->local, &keys[k], x->now, &edit);
-            dropped += edit_shows(&edit);
+            dropped += edit_exists(&edit);
             store_edit_drop(&edit); /* also what does not show: that voids its fill */
             store_edit_end(&edit);
         }
@@ -66,7 +68,10 @@ void cmd_type(struct exec *x, struct request *rq)
     struct key key = exec_key(x, rq, 1);
     struct store_peek found;
 
-    reply_simple(x, look_at_key(x, &key, false, &found) ? "string" : "none");
+    if (!look_at_key(x, &key, false, &found))
+        reply_simple(x, "none");
+    else
+        reply_simple(x, state_is_filter(found.state) ? filter_type(x, &key) : "string");
 }
 
 /* ---- setting the time ---- */
@@ -133,7 +138,7 @@ static void expire_key(struct exec *x, struct request *rq, const char *command, 
     if (!read_conditions(x, rq, &conditions) || !read_any_moment(x, command, rq->argv[2], form, &expires))
         return;
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    holds = edit_shows(&edit) && conditions_hold(conditions, edit.expires, expires);
+    holds = edit_exists(&edit) && conditions_hold(conditions, edit.expires, expires);
     if (holds && is_before(x->now, expires))
         status = store_edit_expire(&edit, expires);
     else if (holds) /* past; and a moment of 0 or less is no instant that the store should see */
@@ -173,7 +178,7 @@ void cmd_persist(struct exec *x, struct request *rq)
     bool expires;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    expires = edit_shows(&edit) && edit.expires.ms != 0;
+    expires = edit_exists(&edit) && edit.expires.ms != 0;
     if (expires)
         status = store_edit_expire(&edit, (instant){0});
     store_edit_end(&edit);
@@ -355,7 +360,8 @@ struct listing {
     const struct exec *x;
     struct slice pattern;
     bool any_name; /* the pattern is "*" or none was given */
-    bool no_type;  /* TYPE named something that no item here is */
+    bool any_type;
+    struct slice type; /* as TYPE says it */
     struct out *keys;
     size_t listed;
 };
@@ -383,7 +389,8 @@ static bool read_scan_options(struct exec *x, const struct request *rq, struct l
             list->pattern = rq->argv[i + 1];
             list->any_name = matches_everything(list->pattern);
         } else if (paired && slice_is(word, "type")) {
-            list->no_type = !slice_is(rq->argv[i + 1], "string");
+            list->type = rq->argv[i + 1];
+            list->any_type = false;
         } else {
             reply_syntax_error(x);
             return false;
@@ -392,11 +399,22 @@ static bool read_scan_options(struct exec *x, const struct request *rq, struct l
     return true;
 }
 
+static bool is_of_type(const struct listing *list, const struct scan_item *item)
+{
+    const char *type;
+
+    if (list->any_type)
+        return true;
+    type = state_is_filter(item->state) ? filter_type_of(item->value.data) : "string";
+    return list->type.len == strlen(type) &&
+           strncasecmp((const char *)list->type.data, type, list->type.len) == 0;
+}
+
 static void list_scanned(void *arg, const struct scan_item *item)
 {
     struct listing *list = arg;
 
-    if (item->db != list->x->db || list->no_type || !state_shows(item->state) ||
+    if (item->db != list->x->db || !state_exists(item->state) || !is_of_type(list, item) ||
         (!list->any_name && !glob_matches(list->pattern, item->key)))
         return;
     out_commit(list->keys, resp_put_bulk(out_room(list->keys, RESP_BULK_MAX(item->key.len)), item->key));
@@ -410,7 +428,7 @@ void cmd_scan(struct exec *x, struct request *rq)
 {
     enum { COUNT_UNSAID = 10, BUCKETS_MAX = 1024 };
     struct out keys = {.limit = x->out->limit};
-    struct listing list = {.x = x, .any_name = true, .keys = &keys};
+    struct listing list = {.x = x, .any_name = true, .any_type = true, .keys = &keys};
     size_t count = COUNT_UNSAID;
     uint8_t text[20];
     uint64_t cursor;

@@ -237,12 +237,14 @@ void cmd_lcs(struct exec *x, struct request *rq)
     struct key key_a = exec_key(x, rq, 1), key_b = exec_key(x, rq, 2);
     struct held_value a = {0}, b = {0};
     struct lcs_options options;
+    enum value_found found;
 
     if (!read_lcs_options(x, rq, &options))
         return;
-    if (value_hold(x, &key_a, &a) && value_hold(x, &key_b, &b))
+    if ((found = value_hold(x, &key_a, &a)) < VALUE_REFUSED &&
+        (found = value_hold(x, &key_b, &b)) < VALUE_REFUSED)
         reply_lcs(x, a.value, b.value, &options);
-    else
+    else if (found == VALUE_NO_MEMORY)
         reply_no_memory(x);
     value_release(&a);
     value_release(&b);

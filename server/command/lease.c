@@ -161,6 +161,8 @@ void cmd_getlease(struct exec *x, struct request *rq)
         return;
     }
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     hit = edit_shows(&edit);
     expired = edit.expired;
     answered = answer_edit(x, &key, &q, &edit);
@@ -321,7 +323,7 @@ void cmd_invalidate(struct exec *x, struct request *rq)
 
         for (uint32_t k = 0; k < n; k++) {
             store_edit_begin(x->store, x->local, &keys[k], x->now, &edit);
-            there += edit_shows(&edit);
+            there += edit_exists(&edit);
             lease_invalidate(&edit, grace_ms); /* also what does not show: that voids its fill */
             store_edit_end(&edit);
         }

@@ -639,7 +639,7 @@ void mc_delete(struct exec *x, struct request *rq)
     }
     key = exec_key(x, rq, 1);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = memcache_finds(&edit);
+    found = memcache_finds(&edit) || memcache_finds_filter(&edit);
     store_edit_drop(&edit); /* also what does not show: that voids its fill */
     store_edit_end(&edit);
     counter_add(x->counters, mc_delete_hits, found);

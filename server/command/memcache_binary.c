@@ -420,7 +420,7 @@ static void bin_delete(struct exec *x, struct request *rq, const struct binary_h
     bool found, other;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    found = memcache_finds(&edit);
+    found = memcache_finds(&edit) || memcache_finds_filter(&edit);
     other = found && h->cas != 0 && h->cas != edit.cas;
     if (!other)
         store_edit_drop(&edit);
@@ -498,7 +498,7 @@ static void bin_sum(struct exec *x, struct request *rq, const struct binary_head
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
     if (memcache_finds(&edit))
         status = change_counter(x, &edit, h, &sum);
-    else if (sum.seconds != NEVER_MAKE)
+    else if (sum.seconds != NEVER_MAKE && !memcache_finds_filter(&edit))
         status = make_counter(x, &edit, &sum);
     store_edit_end(&edit);
     if (status == BINARY_NOT_FOUND) {

@@ -100,7 +100,7 @@ static enum memcache_outcome put_beside(struct store_edit *edit, const struct me
     };
 
     if (!memcache_finds(edit))
-        return put->make_missing ? put_whole(edit, put) : PUT_NOT_STORED;
+        return put->make_missing && !memcache_finds_filter(edit) ? put_whole(edit, put) : PUT_NOT_STORED;
     if (put->has_cas && put->cas != 0 && put->cas != edit->cas)
         return PUT_EXISTS;
     return store_edit_put(edit, &value) == STORE_OK ? PUT_STORED : PUT_NOT_STORED;
@@ -205,7 +205,8 @@ static enum memcache_outcome put_as_told(struct exec *x, struct store_edit *edit
         return PUT_NOT_STORED;
     switch (put->how) {
     case HOW_SET: return put_whole(edit, put);
-    case HOW_ADD: return memcache_finds(edit) ? PUT_NOT_STORED : put_whole(edit, put);
+    case HOW_ADD:
+        return memcache_finds(edit) || memcache_finds_filter(edit) ? PUT_NOT_STORED : put_whole(edit, put);
     case HOW_REPLACE: return memcache_finds(edit) ? put_whole(edit, put) : PUT_NOT_STORED;
     case HOW_APPEND:
     case HOW_PREPEND: return put_beside(edit, put);

@@ -35,14 +35,19 @@ int64_t memcache_seconds_left(instant expires, instant now);
 
 /* Whether memcached's clients see an item: what waits for the fill of a lease,
  * and what is known not to exist, are misses to them as to everybody. Stale
- * items and those that their own N made are not. */
+ * items and those that their own N made are not. A filter is a miss as well; but
+ * what stores only where nothing is does not replace it. */
 static inline bool memcache_shows(uint8_t state)
 {
-    return (state & LEASE_VIVIFIED) == 0 || lease_is_vivified(state);
+    return (state & (LEASE_VIVIFIED | ITEM_FILTER)) == 0 || lease_is_vivified(state);
 }
 static inline bool memcache_finds(const struct store_edit *edit)
 {
     return edit->found && memcache_shows(edit->state);
+}
+static inline bool memcache_finds_filter(const struct store_edit *edit)
+{
+    return edit->found && state_is_filter(edit->state);
 }
 /* For a reader who found what memcache_shows() says is not to be seen. True: it
  * is so, and a pin is let go of. False: it changed meanwhile, so peek again. */

@@ -786,7 +786,10 @@ void mc_md(struct exec *x, struct request *rq)
         return;
     key = key_of(x, rq, &meta);
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    if (!memcache_finds(&edit)) {
+    if (memcache_finds_filter(&edit) && !meta.has_cas) {
+        counter_add(x->counters, mc_delete_hits, 1);
+        store_edit_drop(&edit); /* marked stale or emptied, it would be no filter any more */
+    } else if (!memcache_finds(&edit)) {
         code = "NF";
         void_fill(&meta, &edit);
     } else if (meta.has_cas && (edit.cas == 0 || edit.cas != meta.cas)) {
@@ -865,7 +868,7 @@ static void run_ma(struct exec *x, const struct key *key, const struct meta_requ
     store_edit_begin(x->store, x->local, key, x->now, &edit);
     if (memcache_finds(&edit))
         change_number(x, meta, up, &edit, result);
-    else if (meta->has_vivify)
+    else if (meta->has_vivify && !memcache_finds_filter(&edit))
         make_number(x, meta, &edit, result);
     else
         result->status = MA_NOT_FOUND;

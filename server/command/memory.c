@@ -43,7 +43,7 @@ static void memory_usage(struct exec *x, struct request *rq)
     while (status == PEEK_HIT && !store_peek_ok(&peek));
     if (status == PEEK_BLOB)
         blob_unpin(&peek.blob);
-    if (status == PEEK_MISS || !state_shows(peek.state)) {
+    if (status == PEEK_MISS || !state_exists(peek.state)) {
         reply_null(x);
         return;
     }

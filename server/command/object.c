@@ -16,7 +16,7 @@ static bool find_key(struct exec *x, struct request *rq, struct store_edit *edit
     struct key key = store_key_in(x->store, x->db, rq->argv[2]);
 
     store_edit_begin(x->store, x->local, &key, x->now, edit);
-    if (edit_shows(edit))
+    if (edit_exists(edit))
         return true;
     store_edit_end(edit);
     reply_null(x);
@@ -42,7 +42,9 @@ static void object_encoding(struct exec *x, struct request *rq)
 
     if (key_is_too_long(x, rq) || !find_key(x, rq, &edit))
         return;
-    if (slice_to_i64(edit.value, &ignored))
+    if (edit_is_filter(&edit))
+        name = "raw"; /* as for every type of a module */
+    else if (slice_to_i64(edit.value, &ignored))
         name = "int";
     else
         name = edit.value.len <= EMBSTR_MAX ? "embstr" : "raw";

@@ -21,14 +21,25 @@ struct cargo {
 
 enum load_status { LOADED, NOT_THERE, NO_MEMORY };
 
-static enum load_status cargo_take(struct exec *x, const struct key *from, struct cargo *cargo)
+/* A filter is not shared (see store_edit_bytes()) but for the moment in which it moves. */
+static bool copy_filter(struct cargo *cargo, struct slice value)
+{
+    if ((cargo->blob = blob_new(value.len)) == NULL)
+        return false;
+    memcpy(cargo->blob->data, value.data, value.len);
+    cargo->item.head.data = cargo->blob->data;
+    cargo->item.backing = cargo->blob;
+    return true;
+}
+
+static enum load_status cargo_take(struct exec *x, const struct key *from, bool moves, struct cargo *cargo)
 {
     enum load_status status = NOT_THERE;
     struct store_edit edit;
 
     *cargo = (struct cargo){0};
     store_edit_begin(x->store, x->local, from, x->now, &edit);
-    if (edit_shows(&edit)) {
+    if (edit_exists(&edit)) {
         cargo->item = (struct store_value){.head = edit.value,
                                            .flags = edit.flags,
                                            .expires = edit.expires,
@@ -36,7 +47,9 @@ static enum load_status cargo_take(struct exec *x, const struct key *from, struc
                                            .key_binary = edit.key_binary,
                                            .cas = edit.cas};
         status = LOADED;
-        if (edit.blob != NULL) {
+        if (state_is_filter(edit.state) && !moves) {
+            status = copy_filter(cargo, edit.value) ? LOADED : NO_MEMORY;
+        } else if (edit.blob != NULL) {
             blob_pin(edit.blob);
             cargo->blob = cargo->item.backing = edit.blob;
         } else if ((cargo->copy = malloc(edit.value.len + 1)) != NULL) {
@@ -63,7 +76,7 @@ static bool is_there(struct exec *x, const struct key *key)
     bool there;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    there = edit_shows(&edit);
+    there = edit_exists(&edit);
     store_edit_end(&edit);
     return there;
 }
@@ -96,7 +109,7 @@ static enum transfer_status transfer(struct exec *x, const struct key *from, con
 {
     struct cargo cargo;
     enum store_status status = STORE_NO_SPACE;
-    enum load_status load = cargo_take(x, from, &cargo);
+    enum load_status load = cargo_take(x, from, moves, &cargo);
 
     if (load == NOT_THERE)
         return TRANSFER_ABSENT;

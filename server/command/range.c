@@ -46,7 +46,7 @@ void cmd_getrange(struct exec *x, struct request *rq)
     struct store_peek peek;
     struct slice part;
     struct range r;
-    bool shows = false;
+    bool shows = false, is_filter = false;
 
     if (!slice_to_i64(rq->argv[2], &r.start) || !slice_to_i64(rq->argv[3], &r.end)) {
         reply_not_integer(x);
@@ -63,6 +63,7 @@ void cmd_getrange(struct exec *x, struct request *rq)
                 reply_part_of_blob(x, &peek, part);
             else
                 blob_unpin(&peek.blob);
+            is_filter = state_is_filter(peek.state);
             break;
         }
         reply_racy_bulk(x, part.data, part.len);
@@ -72,7 +73,9 @@ void cmd_getrange(struct exec *x, struct request *rq)
         }
     }
     count_lookup(x, shows, peek.expired);
-    if (!shows) {
+    if (is_filter) {
+        reply_wrong_type(x);
+    } else if (!shows) {
         out_rollback(x->out, mark);
         reply_bulk(x, (struct slice){NULL, 0});
     }
@@ -100,6 +103,8 @@ void cmd_setrange(struct exec *x, struct request *rq)
     if (bytes.len > 0 && !value_length_ok(x, (uint64_t)offset, bytes.len))
         return;
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     if (bytes.len > 0) /* writing nothing changes nothing, not even the length */
         status = store_edit_write(&edit, (size_t)offset, bytes);
     len = edit_value(&edit).len;
@@ -127,6 +132,8 @@ void cmd_append(struct exec *x, struct request *rq)
     size_t len;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     if (!value_length_ok(x, edit_value(&edit).len, rq->argv[2].len)) {
         store_edit_end(&edit);
         return;

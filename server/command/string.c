@@ -45,8 +45,12 @@ void cmd_strlen(struct exec *x, struct request *rq)
 {
     struct key key = exec_key(x, rq, 1);
     struct store_peek found;
+    bool there = look_at_key(x, &key, true, &found);
 
-    reply_integer(x, look_at_key(x, &key, true, &found) ? found.len : 0);
+    if (there && state_is_filter(found.state))
+        reply_wrong_type(x);
+    else
+        reply_integer(x, there ? found.len : 0);
 }
 
 /* ---- options of SET and GETEX ---- */
@@ -202,8 +206,8 @@ static bool condition_holds(const struct value_options *options, const struct st
 {
     switch (options->when) {
     case SET_ALWAYS: return true;
-    case SET_IF_ABSENT: return !edit_shows(edit);
-    case SET_IF_PRESENT: return edit_shows(edit);
+    case SET_IF_ABSENT: return !edit_exists(edit);
+    case SET_IF_PRESENT: return edit_exists(edit);
     case SET_IF_EQUAL: return edit_shows(edit) && slice_equals(edit->value, options->expected);
     }
     return false;
@@ -226,6 +230,8 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
     bool holds;
 
     store_edit_begin(x->store, x->local, key, x->now, &edit);
+    if ((options->get || options->when == SET_IF_EQUAL) && refuse_filter(x, &edit))
+        return;
     if (options->get) {
         if (edit_shows(&edit))
             reply_edited(x, &edit);
@@ -235,7 +241,7 @@ static void set_carefully(struct exec *x, const struct key *key, struct slice va
     }
     holds = condition_holds(options, &edit);
     if (holds) {
-        if (options->ttl == TTL_KEEP && edit_shows(&edit))
+        if (options->ttl == TTL_KEEP && edit_exists(&edit))
             item.expires = edit.expires;
         status = protect_is_late(x, &edit, value) ? STORE_LATE : store_edit_put(&edit, &item);
         if (status == STORE_TOO_BIG || status == STORE_NO_SPACE)
@@ -288,7 +294,7 @@ void cmd_setnx(struct exec *x, struct request *rq)
     bool absent;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
-    absent = !edit_shows(&edit) && !protect_is_late(x, &edit, rq->argv[2]);
+    absent = !edit_exists(&edit) && !protect_is_late(x, &edit, rq->argv[2]);
     if (absent)
         status = store_edit_put(&edit, &item);
     store_edit_end(&edit);
@@ -357,6 +363,8 @@ void cmd_getdel(struct exec *x, struct request *rq)
     struct store_edit edit;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     count_lookup(x, edit_shows(&edit), edit.expired);
     if (edit_shows(&edit)) {
         reply_edited(x, &edit);
@@ -374,6 +382,8 @@ void cmd_delifeq(struct exec *x, struct request *rq)
     bool equal;
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     equal = edit_shows(&edit) && slice_equals(edit.value, rq->argv[2]);
     if (equal)
         store_edit_drop(&edit);
@@ -419,6 +429,8 @@ void cmd_getex(struct exec *x, struct request *rq)
         return;
     }
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     if (protect_on(x) && !edit_shows(&edit)) {
         store_edit_end(&edit);
         reply_value_of(x, &key); /* perhaps after a while, and then all of this is done again */
@@ -440,6 +452,8 @@ static void add_to_number(struct exec *x, struct request *rq, int64_t amount)
     uint8_t text[20];
 
     store_edit_begin(x->store, x->local, &key, x->now, &edit);
+    if (refuse_filter(x, &edit))
+        return;
     if (edit_shows(&edit)) {
         item.flags = edit.flags;
         item.expires = edit.expires;

@@ -4,7 +4,18 @@
 
 #include "server/store/racy.h"
 
-bool value_visit(struct exec *x, const struct key *key, value_visitor *visit, void *arg)
+/* Of what was peeked at, and not missed. */
+static enum value_found found_as(struct exec *x, uint8_t state)
+{
+    count_lookup(x, state_exists(state), false);
+    if (state_is_filter(state)) {
+        reply_wrong_type(x);
+        return VALUE_REFUSED;
+    }
+    return state_shows(state) ? VALUE_FOUND : VALUE_MISSING;
+}
+
+enum value_found value_visit(struct exec *x, const struct key *key, value_visitor *visit, void *arg)
 {
     struct store_peek peek;
 
@@ -16,13 +27,13 @@ bool value_visit(struct exec *x, const struct key *key, value_visitor *visit, vo
                 continue;
             break;
         case PEEK_BLOB:
-            visit(arg, (struct slice){peek.value, peek.len});
+            if (!state_is_filter(peek.state))
+                visit(arg, (struct slice){peek.value, peek.len});
             blob_unpin(&peek.blob);
             break;
-        case PEEK_MISS: count_lookup(x, false, peek.expired); return false;
+        case PEEK_MISS: count_lookup(x, false, peek.expired); return VALUE_MISSING;
         }
-        count_lookup(x, state_shows(peek.state), false);
-        return state_shows(peek.state);
+        return found_as(x, peek.state);
     }
 }
 
@@ -38,10 +49,10 @@ static bool copy_value(struct held_value *held, const struct store_peek *peek)
     return true;
 }
 
-bool value_hold(struct exec *x, const struct key *key, struct held_value *held)
+enum value_found value_hold(struct exec *x, const struct key *key, struct held_value *held)
 {
     struct store_peek peek;
-    bool shows = false;
+    enum value_found found;
 
     *held = (struct held_value){0};
     for (;;) {
@@ -49,23 +60,24 @@ bool value_hold(struct exec *x, const struct key *key, struct held_value *held)
         case PEEK_HIT:
             if (!copy_value(held, &peek)) {
                 value_release(held);
-                return false;
+                return VALUE_NO_MEMORY;
             }
             if (!store_peek_ok(&peek))
                 continue;
-            shows = state_shows(peek.state);
             break;
         case PEEK_BLOB:
             held->blob = peek.blob;
             held->value = (struct slice){peek.value, peek.len};
-            shows = state_shows(peek.state);
             break;
-        case PEEK_MISS: break;
-        }
-        count_lookup(x, shows, peek.expired);
-        if (!shows)
+        case PEEK_MISS:
+            count_lookup(x, false, peek.expired);
             value_release(held);
-        return true;
+            return VALUE_MISSING;
+        }
+        found = found_as(x, peek.state);
+        if (found != VALUE_FOUND)
+            value_release(held);
+        return found;
     }
 }
 

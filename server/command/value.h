@@ -7,12 +7,18 @@
 
 #include "server/command/arguments.h"
 
-/* Shows the value under a key to `visit`, counting a hit or a miss; false when
- * there is none. A writer may be changing it meanwhile: look through
- * store/racy.h only, and expect to be called again from the start. What was
- * worked out counts only if true is returned. */
+enum value_found {
+    VALUE_MISSING,
+    VALUE_FOUND,
+    VALUE_REFUSED,  /* it is a filter; answered */
+    VALUE_NO_MEMORY /* to hold it */
+};
+
+/* Shows the value under a key to `visit`, counting a hit or a miss. A writer may
+ * be changing it meanwhile: look through store/racy.h only, and expect to be
+ * called again from the start. What was worked out counts only with VALUE_FOUND. */
 typedef void value_visitor(void *arg, struct slice value);
-bool value_visit(struct exec *x, const struct key *key, value_visitor *visit, void *arg);
+enum value_found value_visit(struct exec *x, const struct key *key, value_visitor *visit, void *arg);
 
 /* A value that stays as it is until it is let go of: a pin or a copy. */
 struct held_value {
@@ -20,8 +26,8 @@ struct held_value {
     struct blob *blob;
     uint8_t *copy;
 };
-/* False when memory is short. Counts a hit or a miss. */
-bool value_hold(struct exec *x, const struct key *key, struct held_value *held);
+/* Counts a hit or a miss. */
+enum value_found value_hold(struct exec *x, const struct key *key, struct held_value *held);
 void value_release(struct held_value *held); /* copes with one that is all zero */
 
 /* The value an edit found or keeps, as a bulk, from inside it. A large one is

@@ -16,7 +16,7 @@ static void visit(void *arg, const struct scan_item *item)
 {
     struct walk *walk = arg;
 
-    if (item->db == walk->db && state_shows(item->state))
+    if (item->db == walk->db && state_exists(item->state))
         walk->kind->visit(walk, item);
 }
 

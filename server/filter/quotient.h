@@ -34,6 +34,11 @@ struct quotient;
 struct quotient *quotient_new(uint64_t capacity, uint64_t most, double error);
 void quotient_free(struct quotient **);
 
+/* A filter of its own with what an image has, and the image of a filter: see quotient_image.h. */
+struct quotient_image;
+struct quotient *quotient_copy(const struct quotient_image *);
+const struct quotient_image *quotient_image_of(const struct quotient *);
+
 /* Hashes must be well mixed in all their 64 bits. Counts stop at UINT64_MAX. */
 enum quotient_status quotient_add(struct quotient *, uint64_t hash, uint64_t count);
 uint64_t quotient_count(const struct quotient *, uint64_t hash); /* 0: certainly not there */
@@ -47,6 +52,7 @@ enum quotient_status quotient_fit(struct quotient *, uint64_t capacity);
 /* Adds all that `from` has. Its fingerprints must have at least as many bits
  * (quotient_bits). On failure some of it may have been added. */
 enum quotient_status quotient_merge(struct quotient *into, const struct quotient *from);
+enum quotient_status quotient_merge_image(struct quotient *into, const struct quotient_image *from);
 /* Every fingerprint, ascending, as the high bits of a hash that asks for it. */
 void quotient_each(const struct quotient *, void (*visit)(void *arg, uint64_t hash, uint64_t count),
                    void *arg);

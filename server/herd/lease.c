@@ -13,7 +13,7 @@ enum lease_state lease_state(const struct store_edit *e)
         return LEASE_ABSENT;
     if (e->state & ITEM_PENDING)
         return LEASE_PENDING;
-    if (e->state & ITEM_NEGATIVE)
+    if (e->state & (ITEM_NEGATIVE | ITEM_FILTER))
         return e->found ? LEASE_NEGATIVE : LEASE_ABSENT;
     return e->graced || (e->state & ITEM_STALE) ? LEASE_STALE : LEASE_LIVE;
 }
@@ -97,6 +97,11 @@ static enum lease_answer answer(enum store_status status, const struct store_her
     return LEASE_GRANTED;
 }
 
+static bool is_filter(const struct store_edit *e)
+{
+    return e->found && state_is_filter(e->state);
+}
+
 enum lease_answer lease_take(struct store_edit *e, uint32_t length_ms, uint64_t *token)
 {
     struct store_herd lease = new_lease(e, length_ms);
@@ -105,6 +110,8 @@ enum lease_answer lease_take(struct store_edit *e, uint32_t length_ms, uint64_t 
 
     if (lease_is_out(e))
         return LEASE_HELD;
+    if (is_filter(e))
+        return LEASE_NO_ROOM;
     if (state == LEASE_ABSENT || (state == LEASE_PENDING && !lease_is_vivified(e->state)))
         status = store_edit_reserve(e, &lease);
     else
@@ -117,6 +124,8 @@ enum lease_answer lease_vivify(struct store_edit *e, uint32_t length_ms, struct 
 {
     if (lease_is_out(e))
         return LEASE_HELD;
+    if (is_filter(e))
+        return LEASE_NO_ROOM;
     value.state = LEASE_VIVIFIED | ITEM_WON;
     value.herd = new_lease(e, length_ms);
     return answer(store_edit_put(e, &value), &value.herd, token);

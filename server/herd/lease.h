@@ -19,7 +19,8 @@
  * stale: out of time or invalidated, but kept for its grace (store_herd), or
  *   marked by memcached's md I. Only who asks for stale values sees it.
  * pending: no value; lives exactly as long as its lease.
- * negative: the origin was asked, and has no value.
+ * negative: the origin was asked, and has no value. A key that holds a filter is
+ *   negative here, too: it has no value to fill, and no lease is granted for it.
  *
  * A token is dead as soon as the key is put, dropped, invalidated, evicted or
  * filled, or the lease's time is over; a fill with a dead token changes nothing.
@@ -51,7 +52,7 @@ uint64_t lease_new_token(void);
 enum lease_answer {
     LEASE_GRANTED,
     LEASE_HELD,    /* by somebody else */
-    LEASE_NO_ROOM, /* memory is full: no lease, and nothing has changed */
+    LEASE_NO_ROOM, /* memory is full, or there is a filter: no lease, and nothing has changed */
 };
 /* Takes the lease for length_ms (1 to STORE_LEASE_MAX_MS), from any state. A
  * value that is there stays, and as stale until the lease ends: were it gone

@@ -29,6 +29,8 @@ size_t herd_figures(struct server *server, const struct counters *c,
         {"herd_waiters_refused", c->herd_waiters_refused},
         {"herd_parking_stopped", c->herd_parking_stopped},
         {"herd_prefixes_stopped", fills_unlikely(h->fills)},
+        {"origin_guarded", c->origin_guarded},
+        {"origin_guard_passed", c->origin_guard_passed},
     };
 
     _Static_assert(sizeof all <= HERD_FIGURES_MAX * sizeof *all, "more figures than there is room for");

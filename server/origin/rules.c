@@ -76,7 +76,7 @@ static const struct setting *setting_named(const char *word)
 
 static bool is_setting(const char *word)
 {
-    return strcasecmp(word, "write") == 0 || setting_named(word) != NULL;
+    return strcasecmp(word, "write") == 0 || strcasecmp(word, "guard") == 0 || setting_named(word) != NULL;
 }
 
 static bool set_number(struct reader *r, struct origin_rule *rule, const struct setting *s, const char *value)
@@ -101,6 +101,14 @@ static bool set_write(struct reader *r, struct origin_rule *rule, const char *va
     else
         return refuse(r, "write of origin '%.60s' must be through, behind or off, not '%.40s'", rule->glob,
                       value);
+    return true;
+}
+
+static bool set_word(struct reader *r, struct origin_rule *rule, const char *name, const char *value)
+{
+    if (strcasecmp(name, "write") == 0)
+        return set_write(r, rule, value);
+    rule->guard = keep(r, value, strlen(value));
     return true;
 }
 
@@ -261,7 +269,7 @@ static int read_settings(struct reader *r, struct origin_rule *rule, char *const
             refuse(r, "%s of origin '%.60s' has no value", words[i], rule->glob);
             return -1;
         }
-        if (!(s != NULL ? set_number(r, rule, s, words[i + 1]) : set_write(r, rule, words[i + 1])))
+        if (!(s != NULL ? set_number(r, rule, s, words[i + 1]) : set_word(r, rule, words[i], words[i + 1])))
             return -1;
         i += 2;
     }
@@ -298,7 +306,7 @@ static bool looks_like_rule(struct reader *r, char *const *words, int n)
     if (n >= 2 && strstr(words[1], "://") == NULL)
         return refuse(r,
                       "'%.60s' is neither a setting (ttl, timeout, in-flight, retries, negative-ttl, "
-                      "grace, write) nor a glob with a url behind it",
+                      "grace, write, guard) nor a glob with a url behind it",
                       words[0]);
     return true;
 }
@@ -395,7 +403,7 @@ struct origin_rules *origin_rules_of(const struct origin_rule *rule)
     r = &rules->rules[0];
     *r = *rule;
     rules->len = 1;
-    const char **strings[] = {&r->glob, &r->url, &r->shown, &r->host, &r->path, &r->password};
+    const char **strings[] = {&r->glob, &r->url, &r->shown, &r->host, &r->path, &r->password, &r->guard};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
         room += *strings[i] != NULL ? strlen(*strings[i]) + 1 : 0;
     if ((at = rules->text = malloc(room)) == NULL) {
@@ -411,9 +419,15 @@ struct origin_rules *origin_rules_of(const struct origin_rule *rule)
     return rules;
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 bool origin_rule_equals(const struct origin_rule *a, const struct origin_rule *b)
 {
     return strcmp(a->glob, b->glob) == 0 && strcmp(a->url, b->url) == 0 && a->ttl_s == b->ttl_s &&
            a->timeout_ms == b->timeout_ms && a->in_flight == b->in_flight && a->retries == b->retries &&
-           a->negative_ttl_s == b->negative_ttl_s && a->grace_ms == b->grace_ms && a->write == b->write;
+           a->negative_ttl_s == b->negative_ttl_s && a->grace_ms == b->grace_ms && a->write == b->write &&
+           is_same_text(a->guard, b->guard);
 }

@@ -1,7 +1,7 @@
 /* rules.h - which keys come from which origin: the option `origin`, read.
  *
  *   origin <glob> <url> [ttl s] [timeout ms] [in-flight n] [retries n]
- *          [negative-ttl s] [grace ms] [write through|behind|off]
+ *          [negative-ttl s] [grace ms] [write through|behind|off] [guard key]
  *
  * Several rules follow one another, with a ';' between them or without. The
  * first whose glob matches a key is the key's. */
@@ -31,6 +31,7 @@ struct origin_rule {
     int negative_ttl_s; /* how long an absent value is remembered; 0: not at all */
     int grace_ms;
     enum origin_write write;
+    const char *guard; /* the key of a Bloom filter of what it has; NULL: none */
 };
 
 struct origin_rules {

@@ -16,6 +16,7 @@
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/herd.h"
+#include "server/origin/guard.h"
 #include "server/origin/writes.h"
 #include "server/park.h"
 #include "server/server.h"
@@ -297,7 +298,8 @@ static void read_key(struct reading *r, const struct key *key)
     o = origins_match(x->server->origins, (struct slice){key->data, key->len});
     if (o == NULL)
         return;
-    supply(r, key, o);
+    if (!guard_denies(x, o, key))
+        supply(r, key, o);
     origin_unpin(&o);
 }
 

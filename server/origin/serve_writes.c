@@ -14,6 +14,7 @@
 #include "server/command/arguments.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
+#include "server/origin/guard.h"
 #include "server/origin/writes.h"
 #include "server/park.h"
 #include "server/server.h"
@@ -191,6 +192,18 @@ static enum written write_behind(struct writing *w)
     return WRITTEN;
 }
 
+/* Before the origin hears of any: a reader shall not be told that there is none. */
+static bool guards_admit(struct writing *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        if (guard_admits(w->x, w->origins[i], &w->keys[i]))
+            continue;
+        fail(w, w->origins[i], "its guard does not take the key: see BF.INFO");
+        return false;
+    }
+    return true;
+}
+
 static enum written write_all(struct writing *w)
 {
     if (w->mixed || w->theirs < w->n) {
@@ -198,6 +211,8 @@ static enum written write_all(struct writing *w)
              "keys that are written to it and others cannot be in one request");
         return NOT_WRITTEN;
     }
+    if (w->wanted.kind == CALL_SET && exec_outcome(w->x) == PARK_FRESH && !guards_admit(w))
+        return NOT_WRITTEN;
     return w->how == ORIGIN_WRITE_THROUGH ? write_through(w) : write_behind(w);
 }
 

@@ -548,7 +548,7 @@ enum behind writes_behind(struct writes *ws, struct exec *x, const struct key *k
     w->job.origin = o;
     origin_pin(o);
     store_edit_begin(x->store, x->local, key, x->now, &edit);
-    *found = edit.found && state_shows(edit.state);
+    *found = edit.found && state_exists(edit.state);
     done = write_within(ws, &edit, &w, &fresh, why);
     store_edit_end(&edit);
     write_free(&w);

@@ -1,6 +1,7 @@
 /* edit.c - changing one item under its shard's lock: put, drop, expire. */
 #include <stdlib.h>
 
+#include "server/check.h"
 #include "server/store/store_private.h"
 
 static void remember_place(struct store_edit *e, slot_id slot, item_ref ref)
@@ -155,6 +156,12 @@ static void forget_scratch(struct store_local *local)
     }
 }
 
+/* A filter has to lie at the beginning of its blob, for alignment. */
+static bool may_begin_there(const struct store_value *v, struct slice head)
+{
+    return !state_is_filter(v->state) || head.data == v->backing->data;
+}
+
 /* A pinned blob holding the value: the buffer it came in, or a copy. */
 static struct blob *blob_for(const struct store_value *v, struct slice head, struct slice tail,
                              const uint8_t **data)
@@ -162,7 +169,7 @@ static struct blob *blob_for(const struct store_value *v, struct slice head, str
     struct blob *b = v->backing;
 
     if (b != NULL && tail.len == 0 && head.data >= b->data && head.data + head.len <= b->data + b->capacity &&
-        b->capacity <= head.len + head.len / 8) {
+        b->capacity <= head.len + head.len / 8 && may_begin_there(v, head)) {
         blob_pin(b);
         *data = head.data;
         return b;
@@ -447,7 +454,7 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
     if (!save_parts(e, &plan.head, &plan.tail, pinned))
         return STORE_NO_SPACE;
     f = find_for(e);
-    if (value_len + e->key.len + ITEM_OVERHEAD_MAX > s->log_item_max) {
+    if (value_len + e->key.len + ITEM_OVERHEAD_MAX > s->log_item_max || state_is_filter(v->state)) {
         status = put_blob(e, v, &plan);
     } else if (f.ref != 0 && put_in_place(e, &f, &plan)) {
         item_read(f.item, &f.shape);
@@ -644,6 +651,29 @@ enum store_status store_edit_write(struct store_edit *e, size_t offset, struct s
     if (status == STORE_OK)
         tell(e, CHANGE_WRITTEN);
     return status;
+}
+
+uint8_t *store_edit_bytes(struct store_edit *e)
+{
+    CHECK(e->found && state_is_filter(e->state) && e->blob != NULL);
+    return e->blob->data + (e->value.data - e->blob->data);
+}
+
+/* The version moves on although no reader of the old bytes need look again: who
+ * sees the new one, sees all that was written before. */
+void store_edit_changed(struct store_edit *e)
+{
+    struct found f = find_for(e);
+
+    bucket_write_begin(f.place.home);
+    if (e->cas != 0)
+        set_cas(&f, atomic_fetch_add(&e->store->next_cas, 1));
+    bucket_write_end(f.place.home);
+    touch(e->shard, &f);
+    if (e->fetched)
+        index_clear_fetched(&e->shard->index, f.place.id);
+    show(e, &f);
+    tell(e, CHANGE_WRITTEN);
 }
 
 void store_edit_drop(struct store_edit *e)

@@ -8,7 +8,7 @@
  *
  * Extensions stand in this order, each only when it is needed:
  *   u32 key length      when the 8 bits say ITEM_KEY_LONG
- *   u32 meta            ITEM_HAS_META: state bits, key_binary; room for a type
+ *   u32 meta            ITEM_HAS_META: state bits (the value's type is one of them), key_binary
  *   u64 expiry          when meta says so: beyond the 49 days that 32 bits hold
  *   u32 grace, u32 fill when meta says so: how long it is kept after its time, how long its fill took
  *   u64 token, u64 term when meta says so: the lease that is out
@@ -42,12 +42,12 @@ enum item_flag {
     ITEM_HAS_CAS = 1 << 4,
 };
 
-/* The meta word. Bits 8..15 are kept for a value type, bits 16..23 say which database it is in. */
-#define ITEM_META_STATE      0x0fu
-#define ITEM_META_KEY_BINARY 0x10u
+/* The meta word. Bits 9..15 are free, bits 16..23 say which database it is in. */
+#define ITEM_META_STATE      0x1fu
 #define ITEM_META_EXPIRY     0x20u
 #define ITEM_META_GRACE      0x40u
 #define ITEM_META_LEASE      0x80u
+#define ITEM_META_KEY_BINARY 0x100u
 #define ITEM_META_HERD       (ITEM_META_GRACE | ITEM_META_LEASE)
 #define ITEM_META_LAYOUT     (ITEM_META_EXPIRY | ITEM_META_HERD)
 #define ITEM_META_DB_SHIFT   16

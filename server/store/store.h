@@ -50,12 +50,22 @@ enum item_state {
     ITEM_WON = 2,      /* somebody was told to refill it; bits may be combined */
     ITEM_PENDING = 4,  /* no value yet: a reader's miss made it, the winner fills it */
     ITEM_NEGATIVE = 8, /* no value, and the origin has none: an answer of its own */
+    ITEM_FILTER = 16,  /* a filter, not a string; its first bytes say which: see filter/image.h. Alone */
 };
 
 /* Whether a plain read, one that did not ask for anything else by name, may show the value. */
 static inline bool state_shows(uint8_t state)
 {
+    return (state & (ITEM_STALE | ITEM_PENDING | ITEM_NEGATIVE | ITEM_FILTER)) == 0;
+}
+/* Whether a command that asks for no value finds the key: it holds a string or a filter. */
+static inline bool state_exists(uint8_t state)
+{
     return (state & (ITEM_STALE | ITEM_PENDING | ITEM_NEGATIVE)) == 0;
+}
+static inline bool state_is_filter(uint8_t state)
+{
+    return (state & ITEM_FILTER) != 0;
 }
 
 /* What only items that a herd may come for have, and only they pay for. An item
@@ -215,6 +225,14 @@ enum store_status store_edit_put(struct store_edit *edit, const struct store_val
  * STORE_WRITES_TOGETHER bytes see all writes of one edit or none; of a shorter
  * one, each write by itself. */
 enum store_status store_edit_write(struct store_edit *edit, size_t offset, struct slice bytes);
+/* The bytes of a filter that was found (ITEM_FILTER), to be changed where they lie;
+ * then say store_edit_changed(). A filter lies in a blob of its own, however small,
+ * aligned to 8 bytes, which no other item shares; whoever copies one copies its
+ * bytes. So a pin on it is a reader's, who looks while it is being changed: which
+ * bytes such readers use, and why that is sound, is in filter/image.h. */
+uint8_t *store_edit_bytes(struct store_edit *edit);
+/* They have been changed: a new cas for who asked for one, a use for the policy, and observers are told. */
+void store_edit_changed(struct store_edit *edit);
 /* Removes it, if found or in its grace. */
 void store_edit_drop(struct store_edit *edit);
 /* Changes the expiry only (ms == 0: never). In the past: dropped. STORE_NO_SPACE is possible, and changes

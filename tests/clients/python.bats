@@ -50,3 +50,8 @@ python()
     python_with redis python3-redis
     python leases.py
 }
+
+@test "filters over redis-py, against exact sets" {
+    python_with redis python3-redis
+    python filters.py
+}

@@ -659,3 +659,75 @@ END
     is "100 (none)" readers 100 none
     is 1 origin_gets
 }
+
+# ---- guards ----
+
+@test "a guard: what is not in it is absent, and the origin hears nothing" {
+    start_redis
+    origin MSET item:1 one item:2 two
+    start_node --threads 2 --origin 'item:*' "redis://127.0.0.1:$ORIGIN_PORT" guard names negative-ttl 0
+
+    # Without a filter nothing is guarded.
+    is one cli GET item:1
+    is "" cli GET item:9
+    is 2 origin_gets
+    is 0 info origin_guarded
+
+    cli BF.MADD names item:1 item:2
+    for i in $(seq 3 102); do echo "GET item:$i"; done | cli | grep -v '^$' && return 1
+    is two cli GET item:2
+    is "$(printf 'VALUE item:1 0 3\none\nEND\nEND\nEN')" memcache 'get item:1 item:7' 'get item:8' 'mg item:9 v'
+    is "$(printf '\ntwo\n')" cli MGET item:10 item:2
+    is "" cli -n 3 GET item:77
+    [ "$(info origin_guarded)" -ge 104 ]
+    [ "$(origin_gets)" -le 5 ]
+    [ "$(info origin_guard_passed)" -ge 1 ]
+
+    # Another one takes its place as a whole; one that is no Bloom filter, or is gone, guards nothing.
+    cli BF.ADD next item:3
+    origin SET item:3 three
+    cli RENAME next names
+    is three cli GET item:3
+    is two cli GET item:2
+    origin SET item:4 four
+    is "" cli GET item:4
+    cli SET names text
+    is four cli GET item:4
+    cli DEL names
+    origin SET item:5 five
+    is five cli GET item:5
+}
+
+@test "a guard: what is written through this node is in it before the origin has it" {
+    start_redis
+    start_node --threads 2 --origin 'a:*' "redis://127.0.0.1:$ORIGIN_PORT" guard names write through negative-ttl 0 \
+        --origin 'b:*' "redis://127.0.0.1:$ORIGIN_PORT" guard names write behind negative-ttl 0
+    cli BF.RESERVE names 0.0001 100
+    is "" cli GET a:1
+    is OK cli SET a:1 one
+    is STORED memcache 'set a:2 0 0 3' two
+    is OK cli SET b:1 three
+    is "1 1 1" echo $(cli BF.MEXISTS names a:1 a:2 b:1)
+    cli FLUSHDB
+    cli BF.MADD names a:1 a:2 b:1
+    eventually is three origin GET b:1
+    is one cli GET a:1
+    is two cli GET a:2
+    is three cli GET b:1
+
+    # A name that the guard does not take would be hidden, so it is not written.
+    cli DEL names
+    cli BF.RESERVE names 0.0001 1 NONSCALING
+    is OK cli SET a:3 x
+    cli SET a:4 x | grep 'ORIGIN .*guard'
+    cli SET b:4 x | grep 'ORIGIN .*guard'
+    memcache 'set a:4 0 0 1' x | grep 'SERVER_ERROR origin .*guard'
+    is 0 origin EXISTS a:4 b:4
+    is 1 cli DEL a:3
+    is 0 origin EXISTS a:3
+    # Without the filter nothing is to be added.
+    cli DEL names
+    is OK cli SET a:4 x
+    is 0 cli EXISTS names
+    is x origin GET a:4
+}

@@ -689,6 +689,30 @@ static void test_layout_survives(void **unused)
     }
 }
 
+/* A filter has no value that anybody could fill. */
+static void test_no_lease_for_a_filter(void **state)
+{
+    static const uint8_t bytes[64];
+    struct store_value filter = {.head = {bytes, sizeof bytes}, .state = ITEM_FILTER};
+    enum store_status why = STORE_OK;
+    uint64_t token = 0;
+    uint32_t took;
+
+    (void)state;
+    store_edit_begin(store, local, &key, now, &edit);
+    assert_int_equal(store_edit_put(&edit, &filter), STORE_OK);
+    assert_int_equal(lease_state(&edit), LEASE_NEGATIVE);
+    assert_int_equal(lease_take(&edit, LENGTH, &token), LEASE_NO_ROOM);
+    assert_int_equal(lease_vivify(&edit, LENGTH, (struct store_value){0}, &token), LEASE_NO_ROOM);
+    assert_int_equal(lease_fill(&edit, 12345, (struct store_value){.head = slice_of("x")}, &why, &took),
+                     FILL_LATE);
+    assert_true(edit.found && state_is_filter(edit.state));
+    assert_int_equal(edit.value.len, sizeof bytes);
+    assert_true(lease_invalidate(&edit, GRACE));
+    assert_false(edit.found || edit.graced);
+    store_edit_end(&edit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -708,6 +732,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_orphaned, setup, teardown),
         cmocka_unit_test_setup_teardown(test_endless_grace, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shaper, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_lease_for_a_filter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_layout_survives, setup, teardown),
     };
 

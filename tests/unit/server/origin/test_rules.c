@@ -123,6 +123,24 @@ static void what_is_wrong_is_said(void **state)
     refused(many, "at most");
 }
 
+static void a_guard_is_part_of_a_rule(void **state)
+{
+    struct origin_rules *rules = read_well("a redis://h guard names; a redis://h guard other; a redis://h"),
+                        *one;
+
+    (void)state;
+    assert_string_equal(rules->rules[0].guard, "names");
+    assert_null(rules->rules[2].guard);
+    assert_false(origin_rule_equals(&rules->rules[0], &rules->rules[1]));
+    assert_false(origin_rule_equals(&rules->rules[0], &rules->rules[2]));
+    one = origin_rules_of(&rules->rules[0]);
+    assert_true(origin_rule_equals(&one->rules[0], &rules->rules[0]));
+    origin_rules_free(&rules);
+    assert_string_equal(one->rules[0].guard, "names");
+    origin_rules_free(&one);
+    refused("user:* redis://h guard", "guard of origin 'user:*' has no value");
+}
+
 static void a_rule_alone_has_strings_of_its_own(void **state)
 {
     struct origin_rules *rules = read_well("a redis://h:1/2 ttl 5; b redis://h:1/2 ttl 5"), *one;
@@ -144,6 +162,7 @@ int main(void)
         cmocka_unit_test(urls),
         cmocka_unit_test(no_rules),
         cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(a_guard_is_part_of_a_rule),
         cmocka_unit_test(a_rule_alone_has_strings_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
