@@ -57,6 +57,19 @@ struct expiry_walk {
     uint32_t cursor; /* where the search for the next due segment goes on */
 };
 
+/* A change of policy under way; see handover.h. */
+struct handover_place {
+    uint32_t segment, generation;
+};
+struct handover {
+    const struct evict_type *from_type;
+    struct evict_policy *from;     /* whose order it is; NULL: that of the log */
+    uint64_t *handed;              /* a bit per slot; NULL: none is under way */
+    uint64_t left;                 /* items that wait */
+    struct handover_place *places; /* of the log when it began, oldest first */
+    uint32_t places_len, place, at;
+};
+
 struct shard_stats {
     uint64_t evicted, expired, items_total, relocated, compacted, refused, flushes;
     uint64_t items_expiring, blob_items, negatives, negatives_refused;
@@ -95,6 +108,7 @@ struct shard {
     uint64_t negatives_max;
     struct compaction compaction;
     struct expiry_walk walk;
+    struct handover handover;
     struct shard_stats stats;
 };
 
@@ -112,7 +126,9 @@ void shard_destroy(struct shard *s);
 /* Sets the budget and works out capacity and limit; evicts nothing by itself. */
 void shard_set_budget(struct shard *s, uint64_t budget);
 void shard_refresh_budget(struct shard *s); /* after index or policy grew */
-/* Hands the residents to another policy, coldest first. False: no memory, nothing changed. */
+/* From now on another policy decides. It is handed the residents coldest first,
+ * slice by slice: see handover.h. One that is still under way is finished first,
+ * at once. False: no memory, nothing changed. */
 bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type);
 void shard_flush(struct shard *s);
 void shard_flush_db(struct shard *s, uint8_t db);
@@ -189,6 +205,8 @@ bool shard_expiry_fits(const struct shard *s, const struct found *f, uint32_t se
 void shard_give_slack(struct shard *s);
 /* Gives a little of the memory that a shrunken index left over back. True if there was some. */
 bool shard_trim_index(struct shard *s);
+/* Tells the policy of a hit. */
+void shard_touch(struct shard *s, slot_id id, const struct item_shape *shape);
 /* Tells the policy about hits that a worker collected. */
 void shard_drain_touches(struct shard *s, struct touch_ring *ring);
 

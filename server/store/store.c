@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/store/handover.h"
 #include "server/store/store_private.h"
 
 enum {
@@ -265,7 +266,7 @@ void store_local_set_owner(struct store_local *local, void *owner)
 /* One slice of a shard's background work. True while more of it waits. */
 static bool tend(struct shard *s, instant now)
 {
-    enum { ITEMS = 256, EVICTIONS = 64, SEGMENTS_BACK = 2, WARM_MIN = 4 };
+    enum { ITEMS = 256, EVICTIONS = 64, SEGMENTS_BACK = 2, WARM_MIN = 4, HAND_OVER = 256 };
     bool more;
 
     s->now = now;
@@ -280,6 +281,7 @@ static bool tend(struct shard *s, instant now)
     shard_refresh_budget(s);
     more |= segment_trim(&s->log, keep, SEGMENTS_BACK) != 0;
     more |= shard_trim_index(s);
+    more |= handover_step(s, HAND_OVER);
     return more;
 }
 
@@ -375,6 +377,7 @@ void store_stats(struct store *store, struct store_stats *out)
         if (s->host.nodes != NULL)
             out->policy_bytes +=
                 index_bytes(&s->index) / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
+        out->policy_bytes += handover_bytes(s);
         out->blob_bytes += s->blob_bytes;
         out->evicted += s->stats.evicted;
         out->expired += s->stats.expired;

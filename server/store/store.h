@@ -313,7 +313,8 @@ void store_shape(struct store *store, const struct store_shaper *shaper);
  * while more is waiting right now. Call about every 1/hz s, and again while true. */
 bool store_tick(struct store *store, unsigned worker, instant now, unsigned budget_us);
 
-/* Both keep everything that fits. set_memory_max false: more than the shards can
+/* Both keep everything that fits. A new policy decides at once; what is there it is
+ * told of slice by slice, in the ticks to come. set_memory_max false: more than the shards can
  * address (15 GiB each), or less than they can work with (8 segments each); the
  * number of shards is fixed for the life of the store. */
 bool store_set_memory_max(struct store *store, uint64_t bytes);
