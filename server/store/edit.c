@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "server/store/handover.h"
-#include "server/store/store_private.h"
+#include "server/store/sampling.h"
 
 static void remember_place(struct store_edit *e, slot_id slot, item_ref ref)
 {
@@ -388,6 +388,8 @@ static void drop(struct store_edit *e)
 
     if (f.ref != 0)
         shard_drop(e->shard, &f, EVICT_REMOVED);
+    if (__builtin_expect(e->shard->sampled, 0))
+        sampling_dropped(e);
     f.ref = 0;
     remember_place(e, 0, 0);
     show(e, &f);
@@ -465,6 +467,8 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
     f = find_for(e);
     if (status == STORE_OK && e->fetched && f.ref != 0)
         index_clear_fetched(&s->index, f.place.id); /* the new value has not been */
+    if (__builtin_expect(s->sampled, 0) && status == STORE_OK && f.ref != 0 && !(v->state & ITEM_PENDING))
+        sampling_stored(e, shard_weight_of(&f), v->expires);
     show(e, &f);
     return status;
 }
@@ -631,6 +635,8 @@ static bool write_in_place(struct store_edit *e, size_t offset, struct slice byt
     touch(s, &f);
     if (e->fetched)
         index_clear_fetched(&s->index, f.place.id);
+    if (__builtin_expect(s->sampled, 0))
+        sampling_stored(e, shard_weight_of(&f), e->expires);
     show(e, &f);
     return true;
 }
@@ -708,6 +714,8 @@ static enum store_status set_expiry(struct store_edit *e, instant expires)
         segment_expires(&s->log, number, expires);
     if (s->type != NULL && s->type->expiry_changed != NULL && expires.ms != 0)
         s->type->expiry_changed(s->policy, s->type->linked ? f.place.id : f.ref);
+    if (__builtin_expect(s->sampled, 0))
+        sampling_expires(e, shard_weight_of(&f), expires);
     e->expires = expires;
     return STORE_OK;
 }
@@ -792,6 +800,8 @@ void store_edit_touch(struct store_edit *e)
         return;
     bucket_hit(index_bucket(&e->shard->index, f.place.id), slot_of(f.place.id));
     shard_touch(e->shard, f.place.id, &f.shape);
+    if (__builtin_expect(e->shard->sampled, 0))
+        sampling_touched(e, shard_weight_of(&f), e->expires);
 }
 
 unsigned store_edit_frequency(struct store_edit *e)

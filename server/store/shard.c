@@ -87,30 +87,55 @@ void shard_destroy(struct shard *s)
 
 /* ---- memory ---- */
 
+/* The index, and what a policy has of the shard's for each of its slots. */
+static uint64_t index_bytes_with(const struct shard *s, const struct evict_type *type)
+{
+    uint64_t bytes = index_bytes(&s->index);
+
+    if (type != NULL && type->linked) /* one 8-byte node per slot */
+        bytes += bytes / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
+    return bytes;
+}
+
 static uint64_t fixed_bytes(const struct shard *s)
 {
-    uint64_t fixed = index_bytes(&s->index);
+    uint64_t fixed = index_bytes_with(s, s->type);
 
-    if (s->type != NULL && s->type->linked) /* one 8-byte node per slot */
-        fixed += fixed / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
     if (s->policy != NULL)
         fixed += s->type->bytes(s->policy);
     return fixed + handover_bytes(s);
 }
 
+/* What the budget leaves for the log, and of that for what stays free. */
+static uint64_t room_beside(const struct shard *s, uint64_t fixed)
+{
+    uint64_t segment = s->log.segment_bytes, room = s->budget > fixed ? s->budget - fixed : 0;
+
+    if (room < SHARD_SEGMENTS_MIN * segment)
+        return SHARD_SEGMENTS_MIN * segment;
+    return room < s->log.segments_max * segment ? room : s->log.segments_max * segment;
+}
+
+static uint64_t reserve_of(const struct shard *s, uint64_t room, const struct evict_type *type)
+{
+    bool from_one_end = type == NULL || type->queues > 0;
+
+    return (uint64_t)3 * s->log.segment_bytes + room / (from_one_end ? 64 : 12) + room / 64 * s->slack;
+}
+
+uint64_t shard_capacity_with(const struct shard *s, const struct evict_type *type, double overhead)
+{
+    uint64_t room = room_beside(s, index_bytes_with(s, type));
+
+    return (uint64_t)((double)(room - reserve_of(s, room, type)) / (1 + overhead));
+}
+
 void shard_refresh_budget(struct shard *s)
 {
     uint64_t segment = s->log.segment_bytes;
-    uint64_t fixed = fixed_bytes(s);
-    uint64_t room = s->budget > fixed ? s->budget - fixed : 0;
-    bool from_one_end = s->type == NULL || s->type->queues > 0;
-    uint64_t reserve;
+    uint64_t room = room_beside(s, fixed_bytes(s));
+    uint64_t reserve = reserve_of(s, room, s->type);
 
-    if (room < SHARD_SEGMENTS_MIN * segment)
-        room = SHARD_SEGMENTS_MIN * segment;
-    if (room > s->log.segments_max * segment)
-        room = s->log.segments_max * segment;
-    reserve = 3 * segment + room / (from_one_end ? 64 : 12) + room / 64 * s->slack;
     if (s->capacity != room - reserve) {
         s->capacity = room - reserve;
         if (s->policy != NULL)
@@ -421,6 +446,14 @@ static void retire(struct shard *s, struct handover *h, bool keeps_order)
         madvise(s->host.nodes, s->nodes_bytes, MADV_DONTNEED); /* reads as zero again */
 }
 
+void shard_say_wants(struct shard *s)
+{
+    unsigned wants = s->type != NULL && s->type->touched != NULL ? WANTS_TOUCHES : 0;
+
+    wants |= s->sampled ? WANTS_SAMPLES : 0;
+    atomic_store_explicit(&s->wants, (uint8_t)wants, memory_order_relaxed);
+}
+
 bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type)
 {
     bool linked = type != NULL && type->linked;
@@ -451,7 +484,7 @@ bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evic
         pages_release(s->host.nodes, s->nodes_bytes);
         s->host.nodes = NULL;
     }
-    atomic_store_explicit(&s->wants_touches, type != NULL && type->touched != NULL, memory_order_relaxed);
+    shard_say_wants(s);
     shard_refresh_budget(s);
     return true;
 }

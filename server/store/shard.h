@@ -30,6 +30,8 @@ enum {
     SEGMENT_FRACTION = 8,   /* a larger share of a segment than 1/8 makes an item a blob */
 };
 
+enum wants { WANTS_TOUCHES = 1, WANTS_SAMPLES = 2 };
+
 /* One hit, not yet told to the policy. */
 struct touch {
     uint32_t hash_low; /* enough of the hash to find the bucket */
@@ -85,7 +87,7 @@ static inline uint64_t key_hash(const void *name, size_t len, uint64_t seed, uns
 struct shard {
     _Alignas(64) struct index index; /* readers use its shape and regions */
     struct segment_log log;
-    _Atomic bool wants_touches;
+    _Atomic uint8_t wants; /* enum wants: what readers are to tell of a hit, or a miss */
     uint64_t seed;
     uint32_t log_item_max; /* larger items become blobs */
 
@@ -95,6 +97,7 @@ struct shard {
     struct evict_policy *policy;
     struct evict_host host;
     uint64_t nodes_bytes; /* of host.nodes' reservation */
+    bool sampled;         /* shadows want to hear; see sampling.h */
     uint64_t budget, capacity;
     uint64_t weight; /* of live items, blobs included */
     uint64_t blob_bytes;
@@ -126,6 +129,10 @@ void shard_destroy(struct shard *s);
 /* Sets the budget and works out capacity and limit; evicts nothing by itself. */
 void shard_set_budget(struct shard *s, uint64_t budget);
 void shard_refresh_budget(struct shard *s); /* after index or policy grew */
+/* What live items could weigh under that policy, which takes `overhead` of it for itself. */
+uint64_t shard_capacity_with(const struct shard *s, const struct evict_type *type, double overhead);
+/* After a change of policy or of s->sampled. */
+void shard_say_wants(struct shard *s);
 /* From now on another policy decides. It is handed the residents coldest first,
  * slice by slice: see handover.h. One that is still under way is finished first,
  * at once. False: no memory, nothing changed. */
