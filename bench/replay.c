@@ -523,14 +523,14 @@ static void resize(struct replay *r, uint32_t key, uint32_t weight)
 
 /* ---- auto ---- */
 
-struct handover {
+struct succession {
     uint32_t *ids;
     uint32_t count;
 };
 
 /* Coldest first: as the old policy would have evicted them, or by age where it has no order of its own.
- * A store's shard does the same (handover.c), but a few at a time. */
-static void list_cold_first(struct replay *r, struct handover *h)
+ * A store's shard does the same (succession.c), but a few at a time. */
+static void list_cold_first(struct replay *r, struct succession *h)
 {
     evict_id id;
 
@@ -564,7 +564,7 @@ static void join_queues(struct replay *r)
 static void change_policy(struct replay *r, const struct evict_type *type)
 {
     struct evict_config config = {.capacity = r->capacity, .seed = 1};
-    struct handover h = {malloc(((size_t)r->unique + 1) * sizeof(h.ids[0])), 0};
+    struct succession h = {malloc(((size_t)r->unique + 1) * sizeof(h.ids[0])), 0};
     struct evict_policy *next = h.ids != NULL ? type->create(&r->host, &config) : NULL;
 
     if (next == NULL) {

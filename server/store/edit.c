@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "server/check.h"
-#include "server/store/handover.h"
+#include "server/store/succession.h"
 #include "server/store/sampling.h"
 #include "server/store/store_private.h"
 
@@ -199,7 +199,7 @@ static bool put_in_place(struct store_edit *e, const struct found *f, struct ite
         shard_tracks(s, &f->shape) !=
             (s->type != NULL && (s->scope == EVICT_ALLKEYS || plan->expires.ms != 0)))
         return false;
-    handover_claim(s, f->place.id);
+    succession_claim(s, f->place.id);
     bucket_write_begin(f->place.home);
     item_write(f->item, plan, base);
     bucket_write_end(f->place.home);
@@ -240,7 +240,7 @@ static void put_over(struct shard *s, const struct found *f, item_ref ref, const
 
     if (is_blob)
         blob = item_blob_of(f);
-    handover_claim(s, f->place.id);
+    succession_claim(s, f->place.id);
     index_replace(&s->index, f->place, ref);
     now = shard_at(s, f->place, f->hash);
     bool is_tracked = shard_tracks(s, &now.shape);
@@ -283,7 +283,7 @@ static slot_id put_new(struct shard *s, uint64_t hash, item_ref ref, const struc
 
     if (slot == 0)
         return 0;
-    handover_admitted(s, slot);
+    succession_admitted(s, slot);
     s->stats.items_total++;
     shard_count_db(s, (uint8_t)(plan->meta >> ITEM_META_DB_SHIFT), 1, plan->expires.ms != 0);
     shard_count_negative(s, false, item_is_negative(plan->meta));
@@ -736,7 +736,7 @@ static enum store_status set_expiry(struct store_edit *e, instant expires)
         struct store_value v = {.expires = expires, .state = e->state, .cas = e->cas, .herd = e->herd};
         return rewrite(e, &v);
     }
-    handover_claim(s, f.place.id);
+    succession_claim(s, f.place.id);
     shard_count_db(s, e->key.db, 0, (expires.ms != 0) - item_has_expiry(&f.shape));
     bucket_write_begin(f.place.home);
     racy_store32(f.item + 4, expires.ms != 0 ? (uint32_t)(expires.ms - base) : 0);
@@ -842,6 +842,6 @@ unsigned store_edit_frequency(struct store_edit *e)
 
     if (f.ref == 0 || s->type == NULL || s->type->frequency == NULL || !shard_tracks(s, &f.shape))
         return 0;
-    handover_claim(s, f.place.id);
+    succession_claim(s, f.place.id);
     return s->type->frequency(s->policy, f.place.id);
 }

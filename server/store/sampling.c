@@ -381,7 +381,7 @@ void sampling_follow(struct store *store, struct shard *s)
 {
     const struct evict_type *wanted = atomic_load_explicit(&store->sampling->wanted, memory_order_relaxed);
 
-    if (wanted == NULL || wanted == s->type || s->handover.handed != NULL)
+    if (wanted == NULL || wanted == s->type || s->succession.handed != NULL)
         return;
     (void)shard_set_policy(s, EVICT_ALLKEYS, wanted); /* without memory for it: again with the next tick */
 }
@@ -389,14 +389,14 @@ void sampling_follow(struct store *store, struct shard *s)
 /* ---- for whoever asks ---- */
 
 /* What is on its way in all shards, and how many have the policy wanted. */
-static void count_handovers(struct store *store, struct store_shadow_report *out)
+static void count_successions(struct store *store, struct store_shadow_report *out)
 {
     const struct evict_type *wanted = atomic_load_explicit(&store->sampling->wanted, memory_order_relaxed);
 
     for (uint32_t i = 0; i < store->shards_len; i++) {
         struct shard *s = &store->shards[i];
         pthread_mutex_lock(&s->lock);
-        out->handing_over += s->handover.left;
+        out->handing_over += s->succession.left;
         out->shards_to_change += wanted != NULL && s->type != wanted;
         pthread_mutex_unlock(&s->lock);
     }
@@ -408,7 +408,7 @@ void store_shadow_report(struct store *store, struct store_shadow_report *out)
     unsigned n = 0;
 
     *out = (struct store_shadow_report){.policy = kind_in_use(store).type->name};
-    count_handovers(store, out);
+    count_successions(store, out);
     pthread_mutex_lock(&g->lock);
     out->follows = g->autos != NULL;
     out->curve = g->shadows != NULL && g->curve;

@@ -2,7 +2,7 @@
 #include "server/store/shard.h"
 
 #include "server/check.h"
-#include "server/store/handover.h"
+#include "server/store/succession.h"
 #include "server/store/pages.h"
 
 static void slot_has_moved(void *arg, slot_id from, slot_id to)
@@ -13,12 +13,12 @@ static void slot_has_moved(void *arg, slot_id from, slot_id to)
     s->changes++;
     if (s->type == NULL || !s->type->linked)
         return;
-    if (s->handover.handed != NULL) {
-        bool waits = handover_waits(s, from);
-        handover_moved(s, from, to);
+    if (s->succession.handed != NULL) {
+        bool waits = succession_waits(s, from);
+        succession_moved(s, from, to);
         if (waits) {
-            if (s->handover.from != NULL)
-                s->handover.from_type->moved(s->handover.from, from, to);
+            if (s->succession.from != NULL)
+                s->succession.from_type->moved(s->succession.from, from, to);
             return;
         }
     }
@@ -78,7 +78,7 @@ void shard_destroy(struct shard *s)
         unpin_blobs(s);
     if (s->policy != NULL)
         s->type->destroy(s->policy);
-    handover_abandon(&s->handover);
+    succession_abandon(&s->succession);
     pages_release(s->host.nodes, s->nodes_bytes);
     index_destroy(&s->index);
     segment_log_destroy(&s->log);
@@ -103,7 +103,7 @@ static uint64_t fixed_bytes(const struct shard *s)
 
     if (s->policy != NULL)
         fixed += s->type->bytes(s->policy);
-    return fixed + handover_bytes(s);
+    return fixed + succession_bytes(s);
 }
 
 /* What the budget leaves for the log, and of that for what stays free. */
@@ -244,8 +244,8 @@ void shard_drop(struct shard *s, const struct found *f, enum evict_reason why)
 {
     uint64_t weight = shard_weight_of(f);
 
-    if (handover_waits(s, f->place.id)) {
-        handover_drop(s, f);
+    if (succession_waits(s, f->place.id)) {
+        succession_drop(s, f);
     } else if (shard_tracks(s, &f->shape)) {
         evict_id id = s->type->linked ? f->place.id : f->ref;
         unsigned queue = s->log.segments[segment_of(&s->log, f->ref)].queue;
@@ -276,8 +276,8 @@ void shard_relocate(struct shard *s, const struct found *f, item_ref to)
     instant expires = shard_expires(s, f);
     int64_t base = segment_base(&s->log, number);
 
-    if (s->handover.places != NULL)
-        handover_claim(s, f->place.id);
+    if (s->succession.places != NULL)
+        succession_claim(s, f->place.id);
     /* Written whole before it is linked, so readers see the old place or the new. */
     racy_write(copy, f->item, f->shape.size);
     if (f->shape.expiry != 0) /* long expired: any instant in the past will do */
@@ -303,7 +303,7 @@ bool shard_evict_one(struct shard *s)
 
     if (s->type == NULL)
         return false;
-    evict_id id = handover_victim(s);
+    evict_id id = succession_victim(s);
     if (id == EVICT_NOBODY)
         return false;
     CHECK(shard_slot_of_id(s, id, &f) != 0);
@@ -394,8 +394,8 @@ bool shard_trim_index(struct shard *s)
 
 void shard_touch(struct shard *s, slot_id id, const struct item_shape *shape)
 {
-    if (handover_waits(s, id))
-        handover_touch(s, id);
+    if (succession_waits(s, id))
+        succession_touch(s, id);
     else if (s->type != NULL && s->type->touched != NULL && shard_tracks(s, shape))
         s->type->touched(s->policy, id);
 }
@@ -432,7 +432,7 @@ static bool reserve_nodes(struct shard *s)
 }
 
 /* The old policy goes, but for the order of its items if the next is to go by that. */
-static void retire(struct shard *s, struct handover *h, bool keeps_order)
+static void retire(struct shard *s, struct succession *h, bool keeps_order)
 {
     if (s->policy == NULL)
         return;
@@ -460,13 +460,13 @@ bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evic
     bool keeps_order = s->type != NULL && s->type->linked && s->scope == EVICT_ALLKEYS;
     struct evict_config config = {s->capacity, s->seed};
     struct evict_policy *next = NULL;
-    struct handover h = {0};
+    struct succession h = {0};
 
-    handover_finish(s);
+    succession_finish(s);
     if (type != NULL && (next = type->create(&s->host, &config)) == NULL)
         return false;
-    if (linked && (!handover_prepare(s, &h, !keeps_order) || !reserve_nodes(s))) {
-        handover_abandon(&h);
+    if (linked && (!succession_prepare(s, &h, !keeps_order) || !reserve_nodes(s))) {
+        succession_abandon(&h);
         type->destroy(next);
         return false;
     }
@@ -477,7 +477,7 @@ bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evic
     s->policy = next;
     segment_join_queues(&s->log);
     if (linked)
-        handover_begin(s, &h);
+        succession_begin(s, &h);
     else if (type != NULL)
         type->adopted(next, scope == EVICT_ALLKEYS ? s->index.items : s->stats.items_expiring, s->weight);
     if (s->host.nodes != NULL && !linked) {
@@ -495,7 +495,7 @@ void shard_flush(struct shard *s)
 
     unpin_blobs(s);
     compact_forget(s, 0);
-    handover_abandon(&s->handover);
+    succession_abandon(&s->succession);
     index_clear(&s->index);
     segment_clear(&s->log);
     memset(&s->walk, 0, sizeof s->walk);
@@ -603,5 +603,5 @@ void shard_check(struct shard *s)
     CHECK(s->log.live + s->blob_bytes == s->weight);
     if (s->policy != NULL)
         s->type->check(s->policy);
-    handover_check(s);
+    succession_check(s);
 }

@@ -59,16 +59,16 @@ struct expiry_walk {
     uint32_t cursor; /* where the search for the next due segment goes on */
 };
 
-/* A change of policy under way; see handover.h. */
-struct handover_place {
+/* A change of policy under way; see succession.h. */
+struct succession_place {
     uint32_t segment, generation;
 };
-struct handover {
+struct succession {
     const struct evict_type *from_type;
-    struct evict_policy *from;     /* whose order it is; NULL: that of the log */
-    uint64_t *handed;              /* a bit per slot; NULL: none is under way */
-    uint64_t left;                 /* items that wait */
-    struct handover_place *places; /* of the log when it began, oldest first */
+    struct evict_policy *from;       /* whose order it is; NULL: that of the log */
+    uint64_t *handed;                /* a bit per slot; NULL: none is under way */
+    uint64_t left;                   /* items that wait */
+    struct succession_place *places; /* of the log when it began, oldest first */
     uint32_t places_len, place, at;
 };
 
@@ -111,7 +111,7 @@ struct shard {
     uint64_t negatives_max;
     struct compaction compaction;
     struct expiry_walk walk;
-    struct handover handover;
+    struct succession succession;
     struct shard_stats stats;
 };
 
@@ -134,7 +134,7 @@ uint64_t shard_capacity_with(const struct shard *s, const struct evict_type *typ
 /* After a change of policy or of s->sampled. */
 void shard_say_wants(struct shard *s);
 /* From now on another policy decides. It is handed the residents coldest first,
- * slice by slice: see handover.h. One that is still under way is finished first,
+ * slice by slice: see succession.h. One that is still under way is finished first,
  * at once. False: no memory, nothing changed. */
 bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type);
 void shard_flush(struct shard *s);

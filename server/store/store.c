@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "server/store/handover.h"
+#include "server/store/succession.h"
 #include "server/store/sampling.h"
 
 enum {
@@ -297,7 +297,7 @@ static bool tend(struct shard *s, instant now)
     shard_refresh_budget(s);
     more |= segment_trim(&s->log, keep, SEGMENTS_BACK) != 0;
     more |= shard_trim_index(s);
-    more |= handover_step(s, HAND_OVER);
+    more |= succession_step(s, HAND_OVER);
     return more;
 }
 
@@ -434,7 +434,7 @@ void store_stats(struct store *store, struct store_stats *out)
         if (s->host.nodes != NULL)
             out->policy_bytes +=
                 index_bytes(&s->index) / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
-        out->policy_bytes += handover_bytes(s);
+        out->policy_bytes += succession_bytes(s);
         out->blob_bytes += s->blob_bytes;
         out->evicted += s->stats.evicted;
         out->expired += s->stats.expired;

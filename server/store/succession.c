@@ -1,4 +1,4 @@
-/* handover.c - a shard's residents go from one eviction policy to another.
+/* succession.c - a shard's residents go from one eviction policy to another.
  *
  * A linked policy must be told of each item. For a million of them that takes
  * a third of a second, so it is done a slice at a time, by ticks, while the
@@ -13,7 +13,7 @@
  *
  * Policies that are not linked know items by queue and place, so to them all
  * are handed over in one go (adopted). */
-#include "server/store/handover.h"
+#include "server/store/succession.h"
 
 #include <stdlib.h>
 
@@ -25,57 +25,57 @@ enum { SLICE = 64 };
 
 static void mark(struct shard *s, slot_id id)
 {
-    s->handover.handed[id / 64] |= UINT64_C(1) << (id % 64);
+    s->succession.handed[id / 64] |= UINT64_C(1) << (id % 64);
 }
 
 static void unmark(struct shard *s, slot_id id)
 {
-    s->handover.handed[id / 64] &= ~(UINT64_C(1) << (id % 64));
+    s->succession.handed[id / 64] &= ~(UINT64_C(1) << (id % 64));
 }
 
-bool handover_prepare(struct shard *s, struct handover *h, bool log_order)
+bool succession_prepare(struct shard *s, struct succession *h, bool log_order)
 {
-    *h = (struct handover){.left = s->index.items};
+    *h = (struct succession){.left = s->index.items};
     if (h->left == 0)
         return true;
     if (log_order && (h->places = malloc(s->log.in_use * sizeof(h->places[0]))) == NULL)
         return false;
     h->handed = pages_reserve(HANDED_BYTES);
     if (h->handed == NULL)
-        handover_abandon(h);
+        succession_abandon(h);
     return h->handed != NULL;
 }
 
-void handover_abandon(struct handover *h)
+void succession_abandon(struct succession *h)
 {
     if (h->from != NULL)
         h->from_type->destroy(h->from);
     pages_release(h->handed, HANDED_BYTES);
     free(h->places);
-    *h = (struct handover){0};
+    *h = (struct succession){0};
 }
 
-void handover_begin(struct shard *s, const struct handover *prepared)
+void succession_begin(struct shard *s, const struct succession *prepared)
 {
-    struct handover *h = &s->handover;
+    struct succession *h = &s->succession;
 
     *h = *prepared;
     if (h->places == NULL)
         return;
     for (unsigned queue = 0; queue < EVICT_QUEUES_MAX; queue++)
         for (uint32_t n = s->log.queues[queue].oldest; n != 0; n = s->log.segments[n].newer)
-            h->places[h->places_len++] = (struct handover_place){n, s->log.segments[n].generation};
+            h->places[h->places_len++] = (struct succession_place){n, s->log.segments[n].generation};
 }
 
-void handover_admitted(struct shard *s, slot_id id)
+void succession_admitted(struct shard *s, slot_id id)
 {
-    if (s->handover.handed != NULL)
+    if (s->succession.handed != NULL)
         mark(s, id);
 }
 
-void handover_moved(struct shard *s, slot_id from, slot_id to)
+void succession_moved(struct shard *s, slot_id from, slot_id to)
 {
-    bool was_handed = !handover_waits(s, from);
+    bool was_handed = !succession_waits(s, from);
 
     unmark(s, from);
     if (was_handed)
@@ -87,7 +87,7 @@ void handover_moved(struct shard *s, slot_id from, slot_id to)
 /* The old policy knows it no more. */
 static void take_from_old(struct shard *s, const struct found *f, uint64_t weight)
 {
-    struct handover *h = &s->handover;
+    struct succession *h = &s->succession;
     unsigned queue = s->log.segments[segment_of(&s->log, f->ref)].queue;
 
     CHECK(h->left > 0);
@@ -109,24 +109,24 @@ static void hand_over(struct shard *s, const struct found *f)
         s->type->admitted(s->policy, f->place.id, f->hash, (uint32_t)weight, queue);
 }
 
-void handover_drop(struct shard *s, const struct found *f)
+void succession_drop(struct shard *s, const struct found *f)
 {
     take_from_old(s, f, shard_weight_of(f));
 }
 
-void handover_touch(struct shard *s, slot_id id)
+void succession_touch(struct shard *s, slot_id id)
 {
-    const struct handover *h = &s->handover;
+    const struct succession *h = &s->succession;
 
     if (h->from != NULL && h->from_type->touched != NULL)
         h->from_type->touched(h->from, id);
 }
 
-void handover_claim(struct shard *s, slot_id id)
+void succession_claim(struct shard *s, slot_id id)
 {
     struct found f;
 
-    if (!handover_waits(s, id))
+    if (!succession_waits(s, id))
         return;
     f = shard_at_slot(s, id);
     hand_over(s, &f);
@@ -135,18 +135,18 @@ void handover_claim(struct shard *s, slot_id id)
 /* The next `items` by the old policy's own order. */
 static void step_by_policy(struct shard *s, uint32_t items)
 {
-    struct handover *h = &s->handover;
+    struct succession *h = &s->succession;
 
     for (; items > 0 && h->left > 0; items--) {
         evict_id id = h->from_type->victim(h->from);
-        CHECK(id != EVICT_NOBODY && handover_waits(s, id));
+        CHECK(id != EVICT_NOBODY && succession_waits(s, id));
         struct found f = shard_at_slot(s, id);
         hand_over(s, &f);
     }
 }
 
 /* Whoever is left of a place that is no more has moved, and was handed over by that. */
-static bool is_over(const struct shard *s, const struct handover_place *place, uint32_t at)
+static bool is_over(const struct shard *s, const struct succession_place *place, uint32_t at)
 {
     const struct segment *g = &s->log.segments[place->segment];
 
@@ -155,11 +155,11 @@ static bool is_over(const struct shard *s, const struct handover_place *place, u
 
 static void step_by_log(struct shard *s, uint32_t items)
 {
-    struct handover *h = &s->handover;
+    struct succession *h = &s->succession;
 
     while (items > 0 && h->left > 0) {
         CHECK(h->place < h->places_len);
-        const struct handover_place *place = &h->places[h->place];
+        const struct succession_place *place = &h->places[h->place];
         if (is_over(s, place, h->at)) {
             h->place++;
             h->at = 0;
@@ -175,14 +175,14 @@ static void step_by_log(struct shard *s, uint32_t items)
         uint64_t hash = shard_hash_of(s, ref);
         struct found f = shard_at(s, index_find_ref(&s->index, hash, ref), hash);
         CHECK(f.ref == ref);
-        if (handover_waits(s, f.place.id))
+        if (succession_waits(s, f.place.id))
             hand_over(s, &f);
     }
 }
 
-bool handover_step(struct shard *s, uint32_t items)
+bool succession_step(struct shard *s, uint32_t items)
 {
-    struct handover *h = &s->handover;
+    struct succession *h = &s->succession;
 
     if (h->handed == NULL)
         return false;
@@ -191,28 +191,28 @@ bool handover_step(struct shard *s, uint32_t items)
     else
         step_by_log(s, items);
     if (h->left == 0)
-        handover_abandon(h);
+        succession_abandon(h);
     return true;
 }
 
-evict_id handover_victim(struct shard *s)
+evict_id succession_victim(struct shard *s)
 {
     evict_id id = s->type->victim(s->policy);
 
-    while (id == EVICT_NOBODY && handover_step(s, SLICE))
+    while (id == EVICT_NOBODY && succession_step(s, SLICE))
         id = s->type->victim(s->policy);
     return id;
 }
 
-void handover_finish(struct shard *s)
+void succession_finish(struct shard *s)
 {
-    while (handover_step(s, UINT32_MAX))
+    while (succession_step(s, UINT32_MAX))
         ;
 }
 
-uint64_t handover_bytes(const struct shard *s)
+uint64_t succession_bytes(const struct shard *s)
 {
-    const struct handover *h = &s->handover;
+    const struct succession *h = &s->succession;
     uint64_t bytes = 0;
 
     if (h->handed == NULL)
@@ -231,17 +231,17 @@ static void count_waiting(void *arg, slot_id id)
 {
     struct count *c = arg;
 
-    c->waiting += handover_waits(c->s, id);
+    c->waiting += succession_waits(c->s, id);
 }
 
-void handover_check(const struct shard *s)
+void succession_check(const struct shard *s)
 {
     struct count c = {s, 0};
 
-    if (s->handover.handed == NULL)
+    if (s->succession.handed == NULL)
         return;
     index_each(&s->index, count_waiting, &c);
-    CHECK(c.waiting == s->handover.left);
-    if (s->handover.from != NULL)
-        s->handover.from_type->check(s->handover.from);
+    CHECK(c.waiting == s->succession.left);
+    if (s->succession.from != NULL)
+        s->succession.from_type->check(s->succession.from);
 }
