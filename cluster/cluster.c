@@ -11,7 +11,7 @@ enum {
     MILLISECOND = 1000,
     PUBLISH_GAP_US = 10 * MILLISECOND, /* a view costs the more the more nodes there are */
     RETRY_US = 100 * MILLISECOND,      /* after memory was short */
-    ADOPT_US = 100 * MILLISECOND       /* a newer epoch alone is no hurry: a change often follows */
+    SOON_US = 100 * MILLISECOND        /* what is no hurry: a change often follows */
 };
 #define EPOCH_MOST INT64_MAX
 
@@ -21,6 +21,7 @@ struct cluster_options cluster_lan(void)
                                     .rules = {GRANULES_DEFAULT, HEADROOM_DEFAULT},
                                     .epoch = 1,
                                     .settle_us = 500 * MILLISECOND,
+                                    .alone_us = 2000 * MILLISECOND,
                                     .claim_patience_us = 1000 * MILLISECOND};
 }
 
@@ -79,6 +80,11 @@ void cluster_changed(struct cluster *c, enum cluster_cause cause, const struct n
         publish_by(c, cluster_now(c));
 }
 
+void cluster_publish_soon(struct cluster *c)
+{
+    publish_by(c, cluster_now(c) + SOON_US);
+}
+
 /* ---- members ---------------------------------------------------------- */
 
 struct holder cluster_self(const struct cluster *c)
@@ -104,7 +110,9 @@ enum holder_life cluster_life(const struct cluster *c, const struct holder *hold
 
 bool cluster_is_calm(const struct cluster *c, int64_t now)
 {
-    return now - c->members_us >= c->options.settle_us;
+    bool alone = membership_live(c->members) == 1 && membership_seeks(c->members);
+
+    return now - c->members_us >= (alone ? c->options.alone_us : c->options.settle_us);
 }
 
 void cluster_send(struct cluster *c, const struct node_id *to, struct slice datagram)
@@ -190,8 +198,7 @@ static const struct view *view_with(struct cluster *c, uint64_t epoch)
     return view;
 }
 
-/* Whether all granules are owned by the same nodes in both. */
-static bool owners_alike(const struct view *a, const struct view *b)
+bool cluster_owners_alike(const struct view *a, const struct view *b)
 {
     for (unsigned g = 0; g < a->rules.granules; g++) {
         uint16_t x = a->owner[g], y = b->owner[g];
@@ -203,7 +210,7 @@ static bool owners_alike(const struct view *a, const struct view *b)
 
 static void take_view(struct cluster *c, const struct view *view)
 {
-    if (c->state.view == NULL || !owners_alike(c->state.view, view))
+    if (c->state.view == NULL || !cluster_owners_alike(c->state.view, view))
         c->owners_us = cluster_now(c);
     view_unpin(&c->state.view);
     c->state.view = view;
@@ -241,7 +248,8 @@ static void publish(struct cluster *c)
 {
     const struct view *view = next_view(c);
     size_t size = c->options.rules.granules * sizeof *c->source;
-    bool alike, same_sources;
+    bool same_sources, dirty = c->dirty;
+    enum cluster_cause cause = c->cause;
 
     c->publish_us = NEVER_US;
     if (view == NULL) {
@@ -258,13 +266,13 @@ static void publish(struct cluster *c)
         claims_seen(c);
         return;
     }
-    alike = view_alike(view, c->state.view);
+    if (!dirty)
+        cause = same_sources ? CLUSTER_TOLD : CLUSTER_PULLED;
     memcpy(c->source, c->next_source, size);
     take_view(c, view);
     c->published_us = cluster_now(c);
     c->counters.publications++;
-    c->hooks.publish(c->hooks.owner, &c->state, alike && same_sources ? CLUSTER_TOLD : c->cause,
-                     c->about_known ? &c->about : NULL);
+    c->hooks.publish(c->hooks.owner, &c->state, cause, dirty && c->about_known ? &c->about : NULL);
     claims_seen(c);
 }
 
@@ -303,7 +311,7 @@ static void on_member(void *owner, enum member_event event, const struct record 
 static void look_at_epochs(struct cluster *c)
 {
     if (highest_epoch(c) > c->epoch)
-        publish_by(c, cluster_now(c) + ADOPT_US);
+        cluster_publish_soon(c);
 }
 
 /* False when the packet is none; what it says then counts for nothing. */
@@ -445,8 +453,8 @@ static uint64_t member_random_number(void *ctx)
 
 static bool options_make_sense(const struct cluster_options *o)
 {
-    return placement_rules_valid(o->rules) && o->settle_us >= 0 && o->claim_patience_us > 0 &&
-           o->epoch < EPOCH_MOST / 2;
+    return placement_rules_valid(o->rules) && o->settle_us >= 0 && o->alone_us >= 0 &&
+           o->claim_patience_us > 0 && o->epoch < EPOCH_MOST / 2;
 }
 
 static bool make_room(struct cluster *c)

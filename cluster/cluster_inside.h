@@ -68,6 +68,8 @@ int64_t cluster_jitter(const struct cluster *, int64_t us);
 void cluster_arm(struct cluster *);
 /* The next view is due. Of several reasons the first is told. */
 void cluster_changed(struct cluster *, enum cluster_cause, const struct node_id *about);
+/* The same when it is no hurry, and no entry changed. */
+void cluster_publish_soon(struct cluster *);
 /* Publishes if anything changed. False: that is not possible now, and no entry may be told. */
 bool cluster_settled(struct cluster *);
 /* The process that this is. */
@@ -75,6 +77,8 @@ struct holder cluster_self(const struct cluster *);
 
 enum holder_life { HOLDER_LIVES, HOLDER_DEAD, HOLDER_UNKNOWN };
 enum holder_life cluster_life(const struct cluster *, const struct holder *);
+/* Whether all granules are owned by the same nodes in both. */
+bool cluster_owners_alike(const struct view *, const struct view *);
 /* Whether who lives has been the same for a while. */
 bool cluster_is_calm(const struct cluster *, int64_t now_us);
 void cluster_send(struct cluster *, const struct node_id *to, struct slice datagram);
