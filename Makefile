@@ -24,7 +24,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | \
 	    awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@echo "  Variables: VARIANT=release|debug|asan|tsan  ONLY=part-of-a-test's-name"
-	@echo "             PORT=6379 MEMCACHE_PORT=11211 ARGS='--name value' (run)  FUZZ_SECONDS=20  V=1"
+	@echo "             PORT=6379 MEMCACHE_PORT=11211 NODES=3 ARGS='--name value' (run)  FUZZ_SECONDS=20  V=1"
 
 # ---- dependencies -----------------------------------------------------
 
@@ -218,8 +218,9 @@ $(FUZZ_TARGETS): $(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
 
 PORT ?= 6379
 MEMCACHE_PORT ?= 11211
+NODES ?= 3
 
-run: all ## build, then run a node on 6379 (redis) and 11211 (memcached) until Ctrl-C
+run: all ## build, then run three nodes until Ctrl-C; the first is on 6379 (redis) and 11211 (memcached)
 	@for port in $(PORT) $(MEMCACHE_PORT); do \
 	    if command -v nc >/dev/null && nc -z 127.0.0.1 $$port 2>/dev/null; then \
 	        echo "Port $$port is taken, perhaps by another redis-server or memcached. Stop that"; \
@@ -228,11 +229,7 @@ run: all ## build, then run a node on 6379 (redis) and 11211 (memcached) until C
 	        exit 1; \
 	    fi; \
 	done >&2
-	@printf '%s\n' "Corral is starting. Both kinds of client see the same keys:" \
-	    "    redis-cli -p $(PORT) set greeting hello" \
-	    "    printf 'get greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 $(MEMCACHE_PORT)" \
-	    "Any redis client may use port $(PORT), any memcached client port $(MEMCACHE_PORT). Ctrl-C stops it."
-	@exec $(BIN)/corrald --port $(PORT) --memcache-port $(MEMCACHE_PORT) $(ARGS)
+	@exec $(BIN)/corral up $(NODES) --port $(PORT) --memcache-port $(MEMCACHE_PORT) $(ARGS)
 
 # ---- testing ----------------------------------------------------------
 

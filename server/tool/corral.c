@@ -1,15 +1,15 @@
-/* corral.c - the operator's tool: asks a node over its redis port and prints what a person wants to know.
- *
- *   corral [-h host] [-p port] [-a password] status | top | info [section] | ping
- *                                            | config get X | config set X Y | flush */
-#include <hiredis/hiredis.h>
-
+/* corral.c - the operator's tool: asks a node over its redis port and prints what a person wants to know. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { VALUE_MAX = 128, TOP_HEADER_EVERY = 20 };
+#include "server/tool/cluster.h"
+#include "server/tool/node.h"
+#include "server/tool/up.h"
+
+enum { TOP_HEADER_EVERY = 20 };
 
 static const char usage[] = "usage: corral [-h host] [-p port] [-s unixsocket] [-a password] <what>\n"
                             "\n"
@@ -21,115 +21,16 @@ static const char usage[] = "usage: corral [-h host] [-p port] [-s unixsocket] [
                             "  config set <option> <value>\n"
                             "  flush              removes all keys\n"
                             "\n"
+                            "  nodes              who is in the cluster, and what each node has\n"
+                            "  ring <key>         which node has a key\n"
+                            "  join <host>[:port] finds a cluster by that node (port: its cluster-port)\n"
+                            "  drain <node>       that node hands over what it has, and stops\n"
+                            "  forget <node>      on all nodes: one that failed is not expected back\n"
+                            "  keygen             makes a key for cluster-secret-file\n"
+                            "  up <n>             runs n nodes on this machine until Ctrl-C; up help\n"
+                            "\n"
+                            "A node is named by its id or the beginning of that, or by address:port.\n"
                             "The password may also stand in the environment variable CORRAL_PASSWORD.\n";
-
-struct node {
-    const char *host, *path, *password;
-    int port;
-    redisContext *link;
-};
-
-/* ---- talking ---- */
-
-/* Exits with a sentence when the node does not answer or refuses. The caller frees the reply. */
-static redisReply *ask(struct node *node, int argc, const char **argv)
-{
-    redisReply *reply = redisCommandArgv(node->link, argc, argv, NULL);
-
-    if (reply == NULL) {
-        fprintf(stderr, "corral: the connection broke: %s\n", node->link->errstr);
-        exit(1);
-    }
-    if (reply->type == REDIS_REPLY_ERROR) {
-        const char *hint = strncmp(reply->str, "NOAUTH", 6) == 0 ? " (give the password with -a)" : "";
-        fprintf(stderr, "corral: %s%s\n", reply->str, hint);
-        freeReplyObject(reply);
-        redisFree(node->link);
-        exit(1);
-    }
-    return reply;
-}
-
-static void open_link(struct node *node)
-{
-    struct timeval patience = {.tv_sec = 5};
-
-    node->link = node->path != NULL ? redisConnectUnixWithTimeout(node->path, patience)
-                                    : redisConnectWithTimeout(node->host, node->port, patience);
-    if (node->link == NULL || node->link->err != 0) {
-        if (node->path != NULL)
-            fprintf(stderr, "corral: no node at %s", node->path);
-        else
-            fprintf(stderr, "corral: no node at %s port %d", node->host, node->port);
-        fprintf(stderr, ": %s\n", node->link != NULL ? node->link->errstr : "out of memory");
-        redisFree(node->link);
-        exit(1);
-    }
-    redisSetTimeout(node->link, patience);
-    if (node->password != NULL)
-        freeReplyObject(ask(node, 2, (const char *[]){"AUTH", node->password}));
-}
-
-/* ---- reading INFO ---- */
-
-static redisReply *ask_info(struct node *node)
-{
-    return ask(node, 1, (const char *[]){"INFO"});
-}
-
-/* The text after "name:" in an INFO reply; "" when it is not there. */
-static void field(const redisReply *info, const char *name, char value[VALUE_MAX])
-{
-    size_t len = strlen(name);
-    const char *at = info->str;
-
-    value[0] = '\0';
-    while (at != NULL) {
-        if (strncmp(at, name, len) == 0 && at[len] == ':') {
-            at += len + 1;
-            snprintf(value, VALUE_MAX, "%.*s", (int)strcspn(at, "\r\n"), at);
-            return;
-        }
-        at = strchr(at, '\n');
-        at = at != NULL ? at + 1 : NULL;
-    }
-}
-
-static double figure(const redisReply *info, const char *name)
-{
-    char value[VALUE_MAX];
-
-    field(info, name, value);
-    return strtod(value, NULL);
-}
-
-static double percent(double part, double whole)
-{
-    return whole > 0 ? 100 * part / whole : 0;
-}
-
-/* "db0:keys=12,expires=3,..." */
-static double keys_held(const redisReply *info, const char *which)
-{
-    char value[VALUE_MAX];
-    const char *at;
-
-    field(info, "db0", value);
-    at = strstr(value, which);
-    return at != NULL ? strtod(at + strlen(which), NULL) : 0;
-}
-
-static void human(double bytes, char text[VALUE_MAX])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    size_t i = 0;
-
-    while (bytes >= 1024 && i + 1 < sizeof units / sizeof units[0]) {
-        bytes /= 1024;
-        i++;
-    }
-    snprintf(text, VALUE_MAX, i == 0 ? "%.0f %s" : "%.1f %s", bytes, units[i]);
-}
 
 /* ---- what the tool can do ---- */
 
@@ -185,11 +86,30 @@ static void show_traffic(const redisReply *info)
            figure(info, "total_error_replies"));
 }
 
-static int do_status(struct node *node)
+static void show_cluster(const redisReply *info)
+{
+    char state[VALUE_MAX];
+
+    field(info, "cluster_state", state);
+    if (state[0] == '\0')
+        return;
+    printf("cluster   %s, %.0f nodes", state, figure(info, "cluster_members_alive"));
+    if (figure(info, "cluster_members_dead") + figure(info, "cluster_members_suspect") > 0)
+        printf(" and %.0f that do not answer",
+               figure(info, "cluster_members_dead") + figure(info, "cluster_members_suspect"));
+    printf(", %.1f %% of the slots are here%s\n",
+           percent(figure(info, "cluster_granules_held"), figure(info, "cluster_granules")),
+           figure(info, "cluster_draining") > 0 ? ", draining" : "");
+}
+
+static int do_status(struct node *node, int argc, char **argv)
 {
     redisReply *info = ask_info(node);
 
+    (void)argc;
+    (void)argv;
     show_node(info);
+    show_cluster(info);
     show_memory(info);
     show_traffic(info);
     freeReplyObject(info);
@@ -219,11 +139,13 @@ static void top_line(const redisReply *info, struct moment *last, unsigned row)
     *last = now;
 }
 
-_Noreturn static void do_top(struct node *node)
+static int do_top(struct node *node, int argc, char **argv)
 {
     struct moment last = {0};
 
-    for (unsigned row = 0;; row++) {
+    (void)argc;
+    (void)argv;
+    for (unsigned row = 0; !ferror(stdout); row++) {
         redisReply *info = ask_info(node);
 
         if (row == 0)
@@ -235,6 +157,7 @@ _Noreturn static void do_top(struct node *node)
         freeReplyObject(info);
         sleep(1);
     }
+    return 1;
 }
 
 static int do_info(struct node *node, int argc, char **argv)
@@ -246,17 +169,21 @@ static int do_info(struct node *node, int argc, char **argv)
     return 0;
 }
 
-static int do_ping(struct node *node)
+static int do_ping(struct node *node, int argc, char **argv)
 {
     redisReply *reply = ask(node, 1, (const char *[]){"PING"});
 
+    (void)argc;
+    (void)argv;
     printf("%s\n", reply->str);
     freeReplyObject(reply);
     return 0;
 }
 
-static int do_flush(struct node *node)
+static int do_flush(struct node *node, int argc, char **argv)
 {
+    (void)argc;
+    (void)argv;
     freeReplyObject(ask(node, 1, (const char *[]){"FLUSHALL"}));
     printf("all keys are gone\n");
     return 0;
@@ -284,26 +211,36 @@ static int do_config(struct node *node, int argc, char **argv)
     return code;
 }
 
+static const struct verb {
+    const char *name;
+    int words;  /* it needs, itself included */
+    bool alone; /* asks no node */
+    int (*run)(struct node *node, int argc, char **argv);
+} verbs[] = {
+    {"status", 1, false, do_status}, {"top", 1, false, do_top},       {"info", 1, false, do_info},
+    {"ping", 1, false, do_ping},     {"flush", 1, false, do_flush},   {"config", 3, false, do_config},
+    {"nodes", 1, false, do_nodes},   {"ring", 2, false, do_ring},     {"join", 2, false, do_join},
+    {"drain", 2, false, do_drain},   {"forget", 2, false, do_forget}, {"keygen", 1, true, do_keygen},
+    {"up", 2, true, do_up},
+};
+
 static int run(struct node *node, int argc, char **argv)
 {
-    static const char *const verbs[] = {"status", "top", "info", "ping", "flush", "config"};
-    size_t verb = 0, verbs_len = sizeof verbs / sizeof verbs[0];
+    const struct verb *verb = verbs, *end = verbs + sizeof verbs / sizeof *verbs;
 
-    while (verb < verbs_len && strcmp(argv[0], verbs[verb]) != 0)
+    while (verb < end && strcmp(argv[0], verb->name) != 0)
         verb++;
-    if (verb == verbs_len) {
+    if (verb == end) {
         fprintf(stderr, "corral: what is '%s'?\n%s", argv[0], usage);
         return 1;
     }
-    open_link(node);
-    switch (verb) {
-    case 0: return do_status(node);
-    case 1: do_top(node);
-    case 2: return do_info(node, argc, argv);
-    case 3: return do_ping(node);
-    case 4: return do_flush(node);
-    default: return do_config(node, argc, argv);
+    if (argc < verb->words) {
+        fputs(usage, stderr);
+        return 1;
     }
+    if (!verb->alone)
+        open_link(node);
+    return verb->run(node, argc, argv);
 }
 
 int main(int argc, char **argv)

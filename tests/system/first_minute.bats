@@ -4,6 +4,29 @@
 setup() { load helper; }
 teardown() { stop_all; }
 
+# What README shows of make run.
+@test "three nodes are one cache to clients of both kinds" {
+    MC_PORT=$(free_port)
+    PORT=$(free_port)
+    "$CORRAL_BIN/corral" up 3 --port "$PORT" --memcache-port "$MC_PORT" --cluster-port "$(free_port)" \
+        --cluster-client-port "$(free_port)" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+    STARTED+=("$!")
+    if ! eventually grep -q 'Ctrl-C stops them all' "$BATS_TEST_TMPDIR/out"; then
+        cat "$BATS_TEST_TMPDIR/out"
+        return 1
+    fi
+    for i in 0 1 2 3 4 5 6 7 8 9; do
+        is OK cli SET "greeting$i" "hello$i" EX 60
+        is "VALUE greeting$i 0 6
+hello$i
+END" eval "MC_PORT=$((MC_PORT + 2)) memcache 'get greeting$i'"
+        is "hello$i" redis-cli -p $((PORT + 1)) GET "greeting$i"
+    done
+    is 3 eval 'corral nodes | grep -c 127.0.0.1:'
+    corral ring greeting | grep -q '^greeting is in slot 12714, which'
+    corral status | grep -q '^cluster   ok, 3 nodes'
+}
+
 @test "a value set by redis-cli is read by a memcached client" {
     start_node
     is OK cli SET greeting hello

@@ -81,6 +81,87 @@ ready_or_gone()
     gone "$1" || grep -q "event=ready pid=$1 " "$2"
 }
 
+# ---- clusters ----
+
+# Nodes of a cluster, by number from 0: their ports, pids and logs.
+PORTS=() MC_PORTS=() CLUSTER_PORTS=() LINK_PORTS=() CLIENT_PORTS=() PIDS=() LOGS=()
+
+# start_member I [options]: node I, on ports of its own that stay the same when it is started again. What
+# $SEEDS holds is where it looks for others.
+start_member()
+{
+    local i=$1
+
+    shift
+    CLUSTER_PORTS[i]=${CLUSTER_PORTS[i]:-$(free_port)}
+    CLIENT_PORTS[i]=${CLIENT_PORTS[i]:-$(free_port)}
+    LINK_PORTS[i]=${LINK_PORTS[i]:-$(free_port)}
+    PORT=${PORTS[i]:-} MC_PORT=${MC_PORTS[i]:-}
+    start_node --cluster-enabled yes --cluster-port "${CLUSTER_PORTS[i]}" \
+        --cluster-link-port "${LINK_PORTS[i]}" --cluster-client-port "${CLIENT_PORTS[i]}" \
+        --cluster-config-file "$BATS_TEST_TMPDIR/state.$i" --cluster-seeds "${SEEDS:-}" "$@" || return 1
+    PORTS[i]=$PORT MC_PORTS[i]=$MC_PORT PIDS[i]=$PID LOGS[i]=$LOG
+}
+
+# start_cluster N [options]: that many nodes who have found each other and agree. PORT, PID and so on are
+# the first one's; `use I` makes them another's.
+start_cluster()
+{
+    local n=$1 i
+
+    shift
+    SEEDS=
+    for ((i = 0; i < n; i++)); do
+        CLUSTER_PORTS[i]=$(free_port)
+        SEEDS="$SEEDS 127.0.0.1:${CLUSTER_PORTS[i]}"
+    done
+    for ((i = 0; i < n; i++)); do
+        start_member "$i" "$@" || return 1
+    done
+    use 0
+    eventually together "$n"
+}
+
+use()
+{
+    PORT=${PORTS[$1]} MC_PORT=${MC_PORTS[$1]} PID=${PIDS[$1]} LOG=${LOGS[$1]}
+}
+
+# at I COMMAND...: with redis-cli, at node I.
+at()
+{
+    redis-cli -h 127.0.0.1 -p "${PORTS[$1]}" "${@:2}"
+}
+
+# info_at I FIELD: one figure of its INFO.
+info_at()
+{
+    at "$1" INFO | tr -d '\r' | sed -n "s/^$2://p"
+}
+
+# What node I says of the cluster, without what each says of itself only.
+nodes_at()
+{
+    at "$1" CLUSTER NODES | sed 's/myself,//' | sort
+}
+
+# together N [I...]: these nodes (0 to N-1) know each other, each serves something, and they say the same.
+together()
+{
+    local n=$1 first i
+
+    shift
+    [ $# -gt 0 ] || set -- $(seq 0 $((n - 1)))
+    first=$(nodes_at "$1")
+    for i in "$@"; do
+        [ "$(info_at "$i" cluster_members_alive)" = "$n" ] || return 1
+        [ "$(info_at "$i" cluster_state)" = ok ] || return 1
+        [ "$(info_at "$i" cluster_granules_held)" -gt 0 ] || return 1
+        [ "$(nodes_at "$i")" = "$first" ] || return 1
+    done
+    [ "$(echo "$first" | grep -c connected)" = "$n" ]
+}
+
 # Stops it as an operator would. Its exit code is the result.
 stop_node()
 {
@@ -95,6 +176,10 @@ stop_all()
     if [ -z "${BATS_TEST_COMPLETED:-}" ] && [ -n "${LOG:-}" ] && [ -e "$LOG" ]; then
         sed 's/^/log: /' "$LOG" >&2
     fi
+    # Members of a cluster have nobody to hand over to at the end: the second signal says so.
+    for pid in "${PIDS[@]}" "${PIDS[@]}"; do
+        kill -TERM "$pid" 2>/dev/null && sleep 0.1
+    done
     for pid in "${STARTED[@]}"; do
         kill -TERM "$pid" 2>/dev/null || continue
         eventually gone "$pid" || kill -KILL "$pid" 2>/dev/null

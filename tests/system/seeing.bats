@@ -84,7 +84,7 @@ client-query-buffer-limit 2mb" cat "$conf"
 
 # Each of them is too brief for the limit; 32 are not, and are only timed together.
 @test "redis-cli as a cluster client works against one node" {
-    start_node --cluster-enabled yes
+    start_member 0
     is OK cli -c SET '{a}b' 1
     is 1 cli -c GET '{a}b'
     is OK cli -c -n 0 MSET x 1 y 2

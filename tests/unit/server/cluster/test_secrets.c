@@ -73,7 +73,7 @@ static void expect(const struct secrets *s, const char *bytes)
 
 static void keys_change_in_steps(void **state)
 {
-    static const char *const steps[] = {"a",       "ab",       "ba",       "b",        "abcdefgh",
+    static const char *const steps[] = {"a",        "ab",       "ba",       "b",        "abcdefgh",
                                         "ijklmnop", "pabcdefg", "qabcdefg", "habcdefg", "x"};
     struct secrets *s = secrets_new();
     char err[160];
