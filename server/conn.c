@@ -239,29 +239,32 @@ static bool may_read(const struct conn *c)
     return !c->paused && !c->draining && !c->finishing && c->session.parked == PARK_NOT;
 }
 
+/* Another node answers soon. */
+static bool is_soon_back(const struct conn *c)
+{
+    return c->session.parked == PARK_CALL && !forward_waits_long(&c->session);
+}
+
 static unsigned events_needed(const struct conn *c)
 {
     unsigned events = out_pending(&c->pending) > 0 || c->session.producer != NULL ? LOOP_WRITE : 0;
 
     if (c->lingering || may_read(c))
         events |= LOOP_READ;
-    /* Who has hung up is not waited for, and nothing is read that would tell. */
-    if (c->session.parked != PARK_NOT)
+    /* Who has hung up is not waited for, and nothing is read that would tell. Unless it is soon over: some
+     * clients say first that they have no more to say, and then listen. */
+    if (c->session.parked != PARK_NOT && !is_soon_back(c))
         events |= LOOP_HANGUP;
     return events;
 }
 
-/* Another node answers soon: most clients say nothing meanwhile, and need not be listened to in another way.
- * Who does say something is told to wait then (on_ready()). */
-static bool is_soon_back(const struct conn *c)
-{
-    return c->session.parked == PARK_CALL && c->listens_to == LOOP_READ && out_pending(&c->pending) == 0;
-}
-
+/* Most clients say nothing while they wait, and need not be listened to in another way for a moment; who does
+ * say something is made to wait then (on_ready()). */
 static void listen_as_needed(struct conn *c)
 {
-    if (!is_guest(c) && !is_soon_back(c))
-        listen_to(c, events_needed(c));
+    if (is_guest(c) || (is_soon_back(c) && c->listens_to == LOOP_READ && out_pending(&c->pending) == 0))
+        return;
+    listen_to(c, events_needed(c));
 }
 
 /* ---- accounts ---- */

@@ -671,6 +671,8 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
     enum forward_verdict verdict;
     struct slice words[2];
 
+    if (!stranger && e->status != PARSE_DONE && (modes & SERVER_CLUSTER))
+        forward_refused(x, e);
     if (stranger || e->status != PARSE_DONE) {
         run_memcache(x, e);
         return;

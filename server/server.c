@@ -43,14 +43,19 @@ enum {
 
 /* ---- stopping ---- */
 
+void server_wake_workers(struct server *server)
+{
+    for (unsigned i = 0; i < server->workers_len; i++)
+        worker_wake(server->workers[i]);
+}
+
 void server_stop(struct server *server, bool now)
 {
     if (now)
         atomic_store_explicit(&server->stopping_now, true, memory_order_relaxed);
     /* Pairs with the acquire load of each worker's turn. */
     atomic_store_explicit(&server->stopping, true, memory_order_release);
-    for (unsigned i = 0; i < server->workers_len; i++)
-        worker_wake(server->workers[i]);
+    server_wake_workers(server);
 }
 
 void server_shutdown(struct server *server, bool drain, bool now)

@@ -171,6 +171,8 @@ uint64_t server_rss(void);
 const char *server_apply_option(struct server *server, const char *name);
 /* Asks all workers to stop; returns at once. Any thread. `now`: clients get no time to take their replies. */
 void server_stop(struct server *server, bool now);
+/* Gets all workers out of their waits: after a change they should look at. Any thread. */
+void server_wake_workers(struct server *server);
 /* What an operator means by that. In a cluster what the node holds is handed over before, if there is
  * anybody and `drain`. */
 void server_shutdown(struct server *server, bool drain, bool now);

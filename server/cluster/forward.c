@@ -43,6 +43,7 @@ struct forward {
     instant deadline, look;        /* FORWARD_AGAIN: not before that */
     enum forward_state state;
     bool reads, repeats; /* changes nothing; may be executed twice */
+    bool waits_there;    /* for something that may take long */
     unsigned tries;
     struct slice answer; /* in the room, in the blob, or in memory of its own */
     struct blob *blob;
@@ -271,15 +272,33 @@ static struct forward *at_turn(struct session *s, uint64_t ends)
     return s->calls != NULL && s->calls->ends == ends ? s->calls : NULL;
 }
 
+/* Behind all that stand before it in what the client has sent. That is nearly always the end of the queue; but
+ * one that was to be executed here, and had to wait, may be served elsewhere by the time it is its turn. */
+static void put_in_line(struct session *s, struct forward *f)
+{
+    struct forward **at = &s->calls;
+
+    if (s->calls_last != NULL && s->calls_last->ends < f->ends)
+        at = &s->calls_last->next;
+    while (*at != NULL && (*at)->ends < f->ends)
+        at = &(*at)->next;
+    f->next = *at;
+    *at = f;
+    if (f->next == NULL)
+        s->calls_last = f;
+}
+
 static struct forward *append(struct worker *w, struct session *s, const struct entry *e,
-                              const struct errand *errand)
+                              const struct errand *errand, const struct asked *asked)
 {
     span patience = {option_live(w->exec.options, cluster_forward_timeout)};
     struct forward *f = malloc(sizeof *f);
 
+    if (asked != NULL && asked->header.time_ms < patience.ms)
+        patience.ms = asked->header.time_ms; /* then nobody waits for it any more */
+
     if (f == NULL)
         return NULL;
-    f->next = NULL;
     f->session = s;
     f->call = NULL;
     f->command = s->dialect == DIALECT_RESP ? e->command : NULL;
@@ -291,14 +310,11 @@ static struct forward *append(struct worker *w, struct session *s, const struct 
     f->state = FORWARD_AGAIN;
     f->reads = errand->reads;
     f->repeats = errand->repeats;
+    f->waits_there = false;
     f->tries = 0;
     f->answer = (struct slice){f->room, 0};
     f->blob = NULL;
-    if (s->calls_last != NULL)
-        s->calls_last->next = f;
-    else
-        s->calls = f;
-    s->calls_last = f;
+    put_in_line(s, f);
     return f;
 }
 
@@ -371,6 +387,7 @@ static void on_told(void *arg, uint32_t ms)
     struct forward *f = arg;
     struct conn *c = conn_of(f->session);
 
+    f->waits_there = true;
     if (ms == PEER_FOR_EVER)
         f->deadline = (instant){INT64_MAX};
     else
@@ -378,6 +395,13 @@ static void on_told(void *arg, uint32_t ms)
                                                                             cluster_forward_timeout)});
     if (c->host != NULL)
         guest_waits(c, ms);
+    else
+        wake(f); /* so that its client's hanging up is noticed from now on */
+}
+
+bool forward_waits_long(const struct session *s)
+{
+    return s->calls != NULL && s->calls->state == FORWARD_ASKED && s->calls->waits_there;
 }
 
 /* ---- asking ---- */
@@ -479,7 +503,7 @@ void forward_ahead(struct worker *w, const struct dispatch_input *in)
         holder = forward_holder(w, errand.key);
         if (holder == ROUTE_HERE || (last != NULL && place(s, e->end) <= last->ends))
             continue;
-        if (holder == ROUTE_NOBODY || (f = append(w, s, e, &errand)) == NULL ||
+        if (holder == ROUTE_NOBODY || (f = append(w, s, e, &errand, NULL)) == NULL ||
             !ask(w, f, holder, &e->request, NULL))
             return;
     }
@@ -489,6 +513,8 @@ void forward_ahead(struct worker *w, const struct dispatch_input *in)
 
 static void give(struct exec *x, struct forward *f)
 {
+    if (f->command != NULL)
+        figures_count(&figures_of(x->worker->figures, f->command)->calls);
     if (f->blob != NULL) {
         blob_pin(f->blob);
         out_blob(x->out, f->blob, f->answer);
@@ -573,7 +599,7 @@ static enum forward_verdict take_turn(struct exec *x, struct entry *e, const str
         }
         if (x->asked != NULL && (x->asked->header.flags & PEER_HOPS) >= HOPS_MOST)
             return hand_back(x, PEER_NOT_MINE);
-        if (f == NULL && (f = append(w, s, e, errand)) == NULL) {
+        if (f == NULL && (f = append(w, s, e, errand, x->asked)) == NULL) {
             x->out->failed = true;
             return FORWARD_DONE;
         }
@@ -636,6 +662,40 @@ enum forward_verdict forward_memcache(struct exec *x, struct entry *e)
     return in_the_void(x, take_turn(x, e, &errand));
 }
 
+/* ---- what was refused ---- */
+
+static bool was_to_replace(const struct session *s, const struct entry *e)
+{
+    const struct request *rq = &e->request;
+
+    if (s->binary) {
+        struct binary_header h = binary_header_decode(rq->argv[0].data);
+
+        return binary_header_fits(&h) && (h.opcode == BINARY_SET || h.opcode == BINARY_SETQ);
+    }
+    return e->too_large && rq->argc > 1 &&
+           (slice_equals(rq->argv[0], slice_of("set")) || slice_equals(rq->argv[0], slice_of("ms")));
+}
+
+void forward_refused(struct exec *x, const struct entry *e)
+{
+    struct slice words[3] = {slice_of("delete"), {0}, slice_of("noreply")};
+    struct request drop = {.argv = words, .argc = 3};
+    struct call_options o = {.kind = PEER_REQUEST,
+                             .dialect = PEER_TEXT,
+                             .db = (uint8_t)x->session->db,
+                             .patience_ms = (uint32_t)option_live(x->options, cluster_forward_timeout)};
+    struct errand errand;
+    uint16_t holder;
+
+    if (is_local(x) || !was_to_replace(x->session, e) || !memcache_errand(x->session, &e->request, &errand))
+        return;
+    words[1] = errand.key;
+    holder = forward_holder(x->worker, errand.key);
+    if (holder < ROUTE_HERE)
+        (void)call_begin(x->worker, holder, &drop, &o);
+}
+
 /* ---- without parsing again ---- */
 
 void forward_answer(struct worker *w, struct dispatch_input *in)
@@ -652,8 +712,6 @@ void forward_answer(struct worker *w, struct dispatch_input *in)
            x->out->len + x->out->pinned_bytes < FULL_BYTES) {
         give(x, f);
         in->consumed = (size_t)(f->ends - s->position);
-        if (f->command != NULL)
-            figures_count(&figures_of(w->figures, f->command)->calls);
         pop(s);
         n++;
     }

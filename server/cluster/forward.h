@@ -39,9 +39,16 @@ enum { FORWARD_VOID = STORE_DATABASES_MAX - 1 }; /* the store's number of the da
 enum forward_verdict forward_resp(struct exec *x, struct entry *e);
 enum forward_verdict forward_memcache(struct exec *x, struct entry *e);
 
+/* A memcached request was refused because its value is too long: what it was to replace goes, also where another
+ * node has it. Nobody waits for that. */
+void forward_refused(struct exec *x, const struct entry *e);
+
 /* Gives the answers that have come for the requests at the head of the input, without parsing these again.
  * in->consumed says how far; session->parked, whether it waits for the next. Only when session->calls. */
 void forward_answer(struct worker *w, struct dispatch_input *in);
+
+/* The request it waits for waits itself, at the other node: that may take long. */
+bool forward_waits_long(const struct session *session);
 
 /* The session ends, or what it has sent is not to be executed any more. */
 void forward_leave(struct session *session);

@@ -101,6 +101,7 @@ void publish_routes(void *owner, const struct cluster_state *state, enum cluster
     /* Only this thread replaces them, so those of before are there until routes_publish(). */
     log_placement(atomic_load_explicit(&c->server->routes, memory_order_relaxed), r, cause, about);
     routes_publish(c->server, r);
+    server_wake_workers(c->server); /* requests may be waiting for these */
 }
 
 /* ---- the log ---- */
