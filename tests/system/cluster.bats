@@ -91,7 +91,7 @@ ended()
     done
     for i in 2 3; do
         is 1 info_at "$i" cluster_members_alive
-        is ok info_at "$i" cluster_state
+        eventually is ok info_at "$i" cluster_state
     done
     run grep -h member_joined "${LOGS[2]}" "${LOGS[3]}"
     is "" echo "$output"
