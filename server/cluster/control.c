@@ -281,11 +281,24 @@ static void drain(struct control *c)
     cluster_drain(c->cluster);
 }
 
+/* When a whole cluster is stopped, all want to give and nobody takes. */
+static bool somebody_takes(struct control *c)
+{
+    const struct record *r;
+    uint32_t cursor = 0;
+
+    while ((r = membership_next(cluster_membership(c->cluster), &cursor)) != NULL) {
+        if (!node_id_equals(&r->id, &c->self) && r->state <= MEMBER_SUSPECT && r->weight > 0)
+            return true;
+    }
+    return false;
+}
+
 static void follow_drain(struct control *c, int64_t now)
 {
     bool gone = cluster_gone(c->cluster);
 
-    if (c->drain_until_ms == 0 || (!gone && now < c->drain_until_ms))
+    if (c->drain_until_ms == 0 || (!gone && now < c->drain_until_ms && somebody_takes(c)))
         return;
     c->drain_until_ms = 0;
     log_event(gone ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "cluster_drained", "complete=%d", gone);

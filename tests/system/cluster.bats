@@ -145,6 +145,14 @@ ended()
     stop_node
 }
 
+@test "a cluster that is stopped as a whole does not wait for itself" {
+    start_cluster 3
+    kill -TERM "${PIDS[@]}"
+    for pid in "${PIDS[@]}"; do
+        ended "$pid"
+    done
+}
+
 @test "a second signal does not wait, nor does SHUTDOWN NOSAVE" {
     start_cluster 3
     at 2 SHUTDOWN NOSAVE || true
