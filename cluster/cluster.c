@@ -9,7 +9,7 @@
 
 enum {
     MILLISECOND = 1000,
-    PUBLISH_GAP_US = 10 * MILLISECOND, /* a view costs the more the more nodes there are */
+    PUBLISH_GAP_US = 10 * MILLISECOND, /* and as much again for each hundred members: they cost time */
     RETRY_US = 100 * MILLISECOND,      /* after memory was short */
     SOON_US = 100 * MILLISECOND        /* what is no hurry: a change often follows */
 };
@@ -61,7 +61,8 @@ void cluster_arm(struct cluster *c)
 
 static void publish_by(struct cluster *c, int64_t at_us)
 {
-    int64_t soonest = c->published_us + PUBLISH_GAP_US;
+    int64_t hundreds = (int64_t)(c->state.view->member_count / 100);
+    int64_t soonest = c->published_us + PUBLISH_GAP_US * (1 + hundreds);
 
     c->publish_us = sooner(c->publish_us, at_us > soonest ? at_us : soonest);
     cluster_arm(c);

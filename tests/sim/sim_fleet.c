@@ -75,6 +75,11 @@ static bool all_start(uint64_t seed)
     return start(seed, 1) && start(seed, 2) && start(seed, 3) && start(seed, 30);
 }
 
+static bool all_start_long(uint64_t seed)
+{
+    return start(seed, 100);
+}
+
 /* Who joins takes over what it owns, each granule after its holder has let go of it. */
 static bool join(uint64_t seed, unsigned nodes, unsigned joining)
 {
@@ -565,6 +570,7 @@ static bool all_troubles_end_long(uint64_t seed)
 
 const struct story fleet_stories[] = {
     {"start", all_start, false, "nodes that start at once share out everything"},
+    {"start-100", all_start_long, true, "also 100"},
     {"join", joins_are_warm, false, "a granule moves to who joins when its holder has let go of it"},
     {"drain", drains_are_warm, false, "who drains gives everything away, then leaves"},
     {"drain-last", the_last_one_leaves, false, "unless nobody else is there"},
