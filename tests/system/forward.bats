@@ -167,24 +167,25 @@ packet()
 }
 
 @test "who waits for a lease waits at the node that has the key" {
-    start_three
+    start_three --lease-default-ms 20000 --lease-max-ms 60000
     k=$(key_at 0 lease)
     at 1 GETLEASE "$k" | grep -q -x granted
-    timeout 10 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 5000 >"$BATS_TEST_TMPDIR/waiter" 3>&- &
+    other=$(key_at 0 other)
+    timeout 40 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 30000 >"$BATS_TEST_TMPDIR/waiter" 3>&- &
     waiter=$!
     eventually is 1 figure_at 0 cluster_forward_guests
     # another client of that link is not held up
-    [ "$(at 2 SET "$(key_at 0 other)" 1)" = OK ]
+    [ "$(at 2 SET "$other" 1)" = OK ]
     [ "$(at 1 SET "$k" filled)" = OK ]
     wait "$waiter"
     grep -q filled "$BATS_TEST_TMPDIR/waiter"
 }
 
 @test "who goes away while he waits elsewhere is forgotten there" {
-    start_three
+    start_three --lease-default-ms 20000 --lease-max-ms 60000
     k=$(key_at 0 lease)
     at 1 GETLEASE "$k"
-    timeout 10 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 9000 >/dev/null 3>&- &
+    timeout 40 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 30000 >/dev/null 3>&- &
     waiter=$!
     eventually is 1 figure_at 0 blocked_clients
     kill "$waiter"
@@ -192,10 +193,10 @@ packet()
 }
 
 @test "a herd at all nodes fetches once" {
-    start_three --herd-protect '* park 3000 lease 5000'
+    start_three --herd-protect '* park 30000 lease 40000' --lease-max-ms 60000
     k=$(key_at 0 cold)
     for c in {1..60}; do # who goes away would give the right to fetch back
-        { resp GET "$k"; sleep 8; } | timeout 9 nc 127.0.0.1 "${PORTS[c % 3]}" >"$BATS_TEST_TMPDIR/got.$c" 3>&- &
+        { resp GET "$k"; sleep 60; } | timeout 60 nc 127.0.0.1 "${PORTS[c % 3]}" >"$BATS_TEST_TMPDIR/got.$c" 3>&- &
     done
     eventually is 59 figure_at 0 blocked_clients
     at 1 SET "$k" warm
