@@ -9,7 +9,7 @@
 
 enum {
     MILLISECOND = 1000,
-    PUBLISH_GAP_US = 10 * MILLISECOND, /* a view costs the more the more nodes there are */
+    PUBLISH_GAP_US = 10 * MILLISECOND, /* and as much again for each hundred members: they cost time */
     RETRY_US = 100 * MILLISECOND,      /* after memory was short */
     SOON_US = 100 * MILLISECOND        /* what is no hurry: a change often follows */
 };
@@ -61,7 +61,8 @@ void cluster_arm(struct cluster *c)
 
 static void publish_by(struct cluster *c, int64_t at_us)
 {
-    int64_t soonest = c->published_us + PUBLISH_GAP_US;
+    int64_t hundreds = (int64_t)(c->state.view->member_count / 100);
+    int64_t soonest = c->published_us + PUBLISH_GAP_US * (1 + hundreds);
 
     c->publish_us = sooner(c->publish_us, at_us > soonest ? at_us : soonest);
     cluster_arm(c);
@@ -216,7 +217,14 @@ static void take_view(struct cluster *c, const struct view *view)
     c->state.view = view;
     c->state.self = view_find(view, &c->self);
     c->epoch = view->epoch;
-    membership_tell_vitals(c->members, (struct vitals){.epoch = c->epoch});
+    cluster_tell_vitals(c);
+}
+
+void cluster_tell_vitals(struct cluster *c)
+{
+    struct vitals vitals = {.epoch = c->epoch, .table = c->learned ? holders_hash(c->table) : 0};
+
+    membership_tell_vitals(c->members, vitals);
 }
 
 static uint64_t highest_epoch(const struct cluster *c)
@@ -308,10 +316,15 @@ static void on_member(void *owner, enum member_event event, const struct record 
     cluster_changed(c, CLUSTER_MEMBERS, &record->id);
 }
 
-static void look_at_epochs(struct cluster *c)
+/* The sender has told how it is, perhaps. */
+static void look_at_vitals(struct cluster *c, const struct origin *from)
 {
+    struct vitals theirs;
+
     if (highest_epoch(c) > c->epoch)
         cluster_publish_soon(c);
+    if (membership_find(c->members, &from->id, &theirs) != NULL)
+        spread_seen(c, &from->id, theirs.table);
 }
 
 /* False when the packet is none; what it says then counts for nothing. */
@@ -341,7 +354,7 @@ static void on_datagram(void *owner, const struct origin *from, struct slice byt
         return;
     }
     c->member_user.datagram(c->member_user.owner, from, bytes);
-    look_at_epochs(c);
+    look_at_vitals(c, from);
 }
 
 static void on_unreachable(void *owner, const struct address *whom)
@@ -357,7 +370,7 @@ static void on_stream_message(void *owner, uint64_t stream, const struct origin 
 
     if (!holder_message_is(message)) {
         c->member_user.stream_message(c->member_user.owner, stream, from, message);
-        look_at_epochs(c);
+        look_at_vitals(c, from);
     } else if (spread_accepts(c, stream) && !apply(c, from, stream, message)) {
         spread_close(c, stream);
     }

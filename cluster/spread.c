@@ -21,6 +21,7 @@ enum {
     ASK_IN_VAIN = 3, /* so many who have not learned it either are enough */
     RETURNED_US = 20 * MILLISECOND,
     HURRY = 10,
+    QUIET_US = 250 * MILLISECOND, /* after news, and between two comparisons because of vitals */
     ALL_BUCKETS = (1 << HOLDERS_BUCKETS) - 1
 };
 
@@ -133,6 +134,7 @@ static void learn(struct cluster *c)
 {
     c->learned = true;
     c->owners_us = cluster_now(c);
+    cluster_tell_vitals(c);
     if (!c->draining)
         membership_set_weight(c->members, c->weight);
     cluster_changed(c, CLUSTER_MEMBERS, &c->self);
@@ -209,6 +211,8 @@ void spread_news(struct cluster *c, unsigned granule)
 
     if (hurry < c->digest_us)
         c->digest_us = hurry;
+    c->quiet_us = now + QUIET_US;
+    cluster_tell_vitals(c);
 
     rumours_put(c->news, granule);
     if (c->news_us == NEVER_US)
@@ -394,6 +398,20 @@ void spread_returned(struct cluster *c, const struct node_id *who)
     c->returned_known = true;
     if (soon < c->digest_us)
         c->digest_us = soon;
+}
+
+/* With each probe and each answer comes a hash of the table: what differs for long was missed. */
+void spread_seen(struct cluster *c, const struct node_id *who, uint64_t hash)
+{
+    int64_t now = cluster_now(c);
+
+    if (hash == 0 || !c->learned || now < c->quiet_us || hash == holders_hash(c->table))
+        return;
+    c->quiet_us = now + QUIET_US;
+    c->returned = *who;
+    c->returned_known = true;
+    c->digest_us = now;
+    cluster_arm(c);
 }
 
 void spread_start(struct cluster *c)

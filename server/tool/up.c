@@ -300,6 +300,7 @@ static bool sees_all(const struct up *up, unsigned i)
     redisReply *info = try_command(up, i, "INFO cluster");
     bool all = info != NULL && info->type != REDIS_REPLY_ERROR &&
                figure(info, "cluster_members_alive") == up->nodes &&
+               figure(info, "cluster_granules_held") > 0 &&
                (up->nodes == 1 || figure(info, "cluster_granules_held") < figure(info, "cluster_granules"));
     char state[VALUE_MAX] = "";
 
@@ -341,10 +342,10 @@ static void say_how(const struct up *up)
            "  redis-cli -p %d set greeting hello\n"
            "  printf 'get greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 %d\n"
            "  redis-cli -c -p %d get greeting\n"
-           "  corral -p %d nodes\n"
+           "  %s -p %d nodes\n"
            "\nCtrl-C stops %s.\n",
-           up->port, up->memcache_port + (int)up->nodes - 1, up->client_port, up->port,
-           up->nodes > 1 ? "them all" : "it");
+           up->port, up->memcache_port + (int)up->nodes - 1, up->client_port, program_invocation_name,
+           up->port, up->nodes > 1 ? "them all" : "it");
     fflush(stdout);
 }
 

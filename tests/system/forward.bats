@@ -4,33 +4,10 @@
 setup() { load helper; }
 teardown() { stop_all; }
 
-NODES=3
-WITH=() # more arguments for each node
-
-# Starts so many nodes, which find each other. Node i: ${PORTS[i]}, ${MC_PORTS[i]}, ${PIDS[i]}, ${LOGS[i]}.
-start_cluster()
+# Three nodes, with these options.
+start_three()
 {
-    local i seeds= bus
-
-    PORTS=() MC_PORTS=() PIDS=() LOGS=() CLIENT_PORTS=()
-    for ((i = 0; i < NODES; i++)); do
-        PORT= MC_PORT= bus=$(free_port)
-        CLIENT_PORTS[i]=$(free_port)
-        [ -n "$seeds" ] || seeds=127.0.0.1:$bus
-        start_node --bind 127.0.0.1 --cluster-enabled yes --cluster-name "$BATS_TEST_NUMBER.$$" \
-            --cluster-port "$bus" --cluster-link-port "$(free_port)" --cluster-client-port "${CLIENT_PORTS[i]}" \
-            --cluster-seeds "$seeds" --cluster-drain-timeout 0 "${WITH[@]}" "$@"
-        PORTS[i]=$PORT MC_PORTS[i]=$MC_PORT PIDS[i]=$PID LOGS[i]=$LOG
-    done
-    for ((i = 0; i < NODES; i++)); do
-        eventually knows_all "$i"
-    done
-    eventually settled
-}
-
-at()
-{
-    redis-cli -h 127.0.0.1 -p "${PORTS[$1]}" "${@:2}"
+    start_cluster 3 --cluster-drain-timeout 0 "$@"
 }
 
 mc_at()
@@ -38,35 +15,9 @@ mc_at()
     { printf '%s\r\n' "${@:2}"; printf 'quit\r\n'; } | nc -w 10 127.0.0.1 "${MC_PORTS[$1]}" | tr -d '\r'
 }
 
-knows_all()
-{
-    [ "$(at "$1" CLUSTER NODES | grep -c connected)" = "$NODES" ]
-}
-
-# All tell the same of who has which slots, and everybody has some.
-settled()
-{
-    local i all
-
-    all=$(for ((i = 0; i < NODES; i++)); do
-        at "$i" CLUSTER NODES | sed 's/myself,//' | sort | md5sum
-    done | sort -u | wc -l)
-    [ "$all" = 1 ] && ! at 0 CLUSTER NODES | grep -q 'connected$' && sleep 0.3
-}
-
 figure_at()
 {
     at "$1" INFO all | tr -d '\r' | sed -n "s/^$2://p"
-}
-
-sum_of()
-{
-    local i sum=0
-
-    for ((i = 0; i < NODES; i++)); do
-        sum=$((sum + $(figure_at "$i" "$1")))
-    done
-    echo "$sum"
 }
 
 # holder_of KEY: the index of the node that has it.
@@ -75,7 +26,7 @@ holder_of()
     local i slot
 
     slot=$(at 0 CLUSTER KEYSLOT "$1")
-    for ((i = 0; i < NODES; i++)); do
+    for ((i = 0; i < 3; i++)); do
         at "$i" CLUSTER NODES | grep myself | tr ' ' '\n' | tail -n +9 |
             awk -F- -v s="$slot" '{ if (s >= $1 && s <= ($2 == "" ? $1 : $2)) found = 1 } END { exit !found }' &&
             echo "$i" && return 0
@@ -109,7 +60,7 @@ resp()
 }
 
 @test "every node answers for all keys, in every dialect" {
-    start_cluster
+    start_three
     for k in {1..30}; do
         [ "$(at $((k % 3)) SET "k$k" "v$k")" = OK ]
     done
@@ -127,7 +78,7 @@ resp()
 }
 
 @test "meta keys in base64 are the same keys" {
-    start_cluster
+    start_three
     for k in {1..12}; do
         at 0 SET "text$k" "v$k"
         is $'VA 2\nv'"${k:0:1}" mc_at 1 "mg $(printf 'text%s' "$k" | base64) b v" || [ "$k" -ge 10 ]
@@ -137,7 +88,7 @@ resp()
 }
 
 @test "a pipeline is answered in order, wherever its keys are" {
-    start_cluster
+    start_three
     {
         for k in {1..400}; do
             resp SET "p$((k % 50))" "$k"
@@ -157,7 +108,7 @@ resp()
 }
 
 @test "memcached's pipelines: noreply, quiet and loud, in order" {
-    start_cluster
+    start_three
     {
         for k in {1..100}; do
             printf 'set q%d 7 0 3 noreply\r\nabc\r\nget q%d\r\nmg q%d q v\r\nmg none%d q v\r\nmg q%d f\r\n' "$k" "$k" \
@@ -182,7 +133,7 @@ packet()
 }
 
 @test "the binary protocol: quiet misses say nothing, and opaques come back in order" {
-    start_cluster
+    start_three
     for k in {1..20}; do
         at 0 SET "b$k" "v$k"
     done
@@ -205,7 +156,7 @@ packet()
 }
 
 @test "large values pass through" {
-    start_cluster
+    start_three
     head -c 3000000 /dev/urandom >"$BATS_TEST_TMPDIR/value"
     for i in 0 1 2; do
         k=$(key_at "$i" big)
@@ -216,24 +167,25 @@ packet()
 }
 
 @test "who waits for a lease waits at the node that has the key" {
-    start_cluster
+    start_three --lease-default-ms 20000 --lease-max-ms 60000
     k=$(key_at 0 lease)
     at 1 GETLEASE "$k" | grep -q -x granted
-    timeout 10 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 5000 >"$BATS_TEST_TMPDIR/waiter" 3>&- &
+    other=$(key_at 0 other)
+    timeout 40 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 30000 >"$BATS_TEST_TMPDIR/waiter" 3>&- &
     waiter=$!
     eventually is 1 figure_at 0 cluster_forward_guests
     # another client of that link is not held up
-    [ "$(at 2 SET "$(key_at 0 other)" 1)" = OK ]
+    [ "$(at 2 SET "$other" 1)" = OK ]
     [ "$(at 1 SET "$k" filled)" = OK ]
     wait "$waiter"
     grep -q filled "$BATS_TEST_TMPDIR/waiter"
 }
 
 @test "who goes away while he waits elsewhere is forgotten there" {
-    start_cluster
+    start_three --lease-default-ms 20000 --lease-max-ms 60000
     k=$(key_at 0 lease)
     at 1 GETLEASE "$k"
-    timeout 10 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 9000 >/dev/null 3>&- &
+    timeout 40 redis-cli -p "${PORTS[2]}" GETLEASE "$k" WAIT 30000 >/dev/null 3>&- &
     waiter=$!
     eventually is 1 figure_at 0 blocked_clients
     kill "$waiter"
@@ -241,11 +193,10 @@ packet()
 }
 
 @test "a herd at all nodes fetches once" {
-    WITH=(--herd-protect '* park 3000 lease 5000')
-    start_cluster
+    start_three --herd-protect '* park 30000 lease 40000' --lease-max-ms 60000
     k=$(key_at 0 cold)
     for c in {1..60}; do # who goes away would give the right to fetch back
-        { resp GET "$k"; sleep 8; } | timeout 9 nc 127.0.0.1 "${PORTS[c % 3]}" >"$BATS_TEST_TMPDIR/got.$c" 3>&- &
+        { resp GET "$k"; sleep 60; } | timeout 60 nc 127.0.0.1 "${PORTS[c % 3]}" >"$BATS_TEST_TMPDIR/got.$c" 3>&- &
     done
     eventually is 59 figure_at 0 blocked_clients
     at 1 SET "$k" warm
@@ -256,7 +207,7 @@ packet()
 }
 
 @test "a node that dies: reads are misses in time, and writes succeed with its successor" {
-    start_cluster
+    start_three
     k=$(key_at 2 dead)
     at 0 SET "$k" here
     kill -9 "${PIDS[2]}"
@@ -270,8 +221,7 @@ packet()
 }
 
 @test "a node that hangs: nothing waits longer than its time, and what may not be repeated says so" {
-    WITH=(--cluster-forward-timeout 300)
-    start_cluster
+    start_three --cluster-forward-timeout 300
     k=$(key_at 2 hang)
     at 0 SET "$k" 1
     at 0 PING
@@ -287,8 +237,7 @@ packet()
 }
 
 @test "a client that is killed with calls in flight leaves nothing behind" {
-    WITH=(--cluster-forward-timeout 3000)
-    start_cluster
+    start_three --cluster-forward-timeout 3000
     k=$(key_at 2 kill)
     at 0 SET "$k" 1
     kill -STOP "${PIDS[2]}"
@@ -304,9 +253,8 @@ packet()
 }
 
 @test "strangers and nodes of another cluster get nothing" {
-    NODES=1
-    start_cluster
-    link=$(tr '\0' '\n' <"/proc/${PIDS[0]}/cmdline" | grep -A1 -e --cluster-link-port | tail -1)
+    start_cluster 1
+    link=${LINK_PORTS[0]}
     printf 'GET / HTTP/1.0\r\n\r\n%100s' | timeout 5 nc -w 3 127.0.0.1 "$link" >"$BATS_TEST_TMPDIR/got"
     [ ! -s "$BATS_TEST_TMPDIR/got" ]
     [ "$(figure_at 0 cluster_link_handshakes_failed)" = 1 ]
@@ -319,7 +267,7 @@ packet()
 }
 
 @test "who says first that he has no more to say is answered all the same" {
-    start_cluster
+    start_three
     for i in 0 1 2; do
         k=$(key_at "$i" half)
         is $'+OK\n$1\n1' bash -c "{ printf 'SET $k 1\r\nGET $k\r\n'; } | timeout 5 nc -N 127.0.0.1 ${PORTS[0]} | tr -d '\r'"
@@ -327,8 +275,7 @@ packet()
 }
 
 @test "a value that is too long takes the old one away, wherever that is" {
-    WITH=(--max-item-size 1mb)
-    start_cluster
+    start_three --max-item-size 1mb
     head -c 1500000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/value"
     for i in 0 1 2; do
         k=$(key_at "$i" long)
@@ -341,7 +288,7 @@ packet()
 }
 
 @test "CLIENT REPLY, CLIENT NO-TOUCH, MONITOR and PAUSE mean the same for keys of other nodes" {
-    start_cluster
+    start_three
     k=$(key_at 1 modes)
     {
         resp CLIENT REPLY OFF
@@ -365,4 +312,21 @@ packet()
     started=$(date +%s%N)
     is 7 at 0 GET "$k"
     [ $((($(date +%s%N) - started) / 1000000)) -ge 500 ]
+}
+
+@test "a node that dies in the middle of long answers: what is told is whole" {
+    start_three
+    head -c 2000000 /dev/zero | tr '\0' v >"$BATS_TEST_TMPDIR/value"
+    k=$(key_at 2 mid)
+    at 0 -x SET "$k" <"$BATS_TEST_TMPDIR/value"
+    for c in 0 1; do
+        timeout 20 redis-cli -p "${PORTS[c]}" -r 60 GET "$k" >"$BATS_TEST_TMPDIR/got.$c" 3>&- &
+    done
+    eventually test -s "$BATS_TEST_TMPDIR/got.0"
+    kill -9 "${PIDS[2]}"
+    wait $(jobs -p | tail -2) || true
+    for c in 0 1; do # 2000000 bytes, or nothing
+        is '' awk 'length != 0 && length != 2000000' "$BATS_TEST_TMPDIR/got.$c"
+        [ "$(wc -l <"$BATS_TEST_TMPDIR/got.$c")" = 60 ]
+    done
 }

@@ -26,6 +26,26 @@ static void crc_is_xmodem(void **state)
     }
 }
 
+/* Many bytes at a time are the same as one bit after the other, at any length and wherever they lie. */
+static void the_quick_way_is_the_plain_one(void **state)
+{
+    uint8_t bytes[64];
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 151 + 77);
+    for (unsigned from = 0; from < 9; from++) {
+        unsigned want = 0;
+
+        for (unsigned len = 0; from + len < sizeof bytes; len++) {
+            assert_int_equal(slot_crc16((struct slice){bytes + from, len}), want);
+            want ^= (unsigned)bytes[from + len] << 8;
+            for (int bit = 0; bit < 8; bit++)
+                want = (want << 1 ^ (want & 0x8000 ? 0x1021 : 0)) & 0xffff;
+        }
+    }
+}
+
 /* As redis-server 7.0.15 answers CLUSTER KEYSLOT. */
 static void slots_are_those_of_redis(void **state)
 {
@@ -67,6 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc_is_xmodem),
+        cmocka_unit_test(the_quick_way_is_the_plain_one),
         cmocka_unit_test(slots_are_those_of_redis),
     };
 
