@@ -128,8 +128,8 @@ static void fail(struct link *l, const char *why)
         l->down_since_ms = w->ticks_ms;
         counter_add(w->exec.counters, link_lost, 1);
         if (worker_may_log(w))
-            log_event(LOG_LEVEL_NOTICE, "link_lost", "node=%.*s worker=%u calls=%s reason=\"%s\"", NODE_ID_TEXT,
-                      name, w->index, l->first != NULL ? "some" : "none", why);
+            log_event(LOG_LEVEL_NOTICE, "link_lost", "node=%.*s worker=%u calls=%s reason=\"%s\"",
+                      NODE_ID_TEXT, name, w->index, l->first != NULL ? "some" : "none", why);
     }
     if (was_up || strcmp(why, strerror(ECONNREFUSED)) == 0)
         control_link_refused(w->server->control, &l->node);
@@ -503,7 +503,7 @@ void links_free(struct links **links)
     if (all == NULL)
         return;
     HASH_ITER(hh, all->by_node, l, next)
-        forget(l);
+    forget(l);
     calls_end_unsent(all);
     CHECK(all->calls == 0);
     for (uint32_t chunk = 0; chunk * 64 < all->slots_len; chunk++)
