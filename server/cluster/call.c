@@ -141,8 +141,9 @@ bool calls_parked(struct link *l, const struct peer_header *h)
     if (c == NULL)
         return true;
     c->parked = true;
-    c->deadline =
-        h->time_ms == PEER_FOR_EVER ? (instant){0} : after(after(w->now, (span){h->time_ms}), grace);
+    c->deadline = (instant){0};
+    if (h->time_ms != PEER_FOR_EVER)
+        c->deadline = after(after(w->now, (span){h->time_ms}), grace);
     if (c->told != NULL)
         c->told(c->arg, h->time_ms);
     return true;

@@ -326,7 +326,8 @@ static struct forward *append(struct worker *w, struct session *s, const struct 
 /* False: memory is short. */
 static bool keep(struct forward *f, const struct call_answer *answer)
 {
-    uint8_t *copy = f->room;
+    struct slice bytes = answer->bytes;
+    uint8_t *copy;
 
     if (answer->blob != NULL && answer->bytes.len >= PIN_BYTES) {
         f->blob = answer->blob;
@@ -334,11 +335,12 @@ static bool keep(struct forward *f, const struct call_answer *answer)
         f->answer = answer->bytes;
         return true;
     }
-    if (answer->bytes.len > ROOM && (copy = malloc(answer->bytes.len)) == NULL)
+    copy = bytes.len <= ROOM ? f->room : malloc(bytes.len);
+    if (copy == NULL)
         return false;
-    if (answer->bytes.len > 0)
-        memcpy(copy, answer->bytes.data, answer->bytes.len);
-    f->answer = (struct slice){copy, answer->bytes.len};
+    f->answer = (struct slice){copy, bytes.len};
+    if (bytes.len > 0)
+        memcpy(copy, bytes.data, bytes.len);
     return true;
 }
 
