@@ -274,8 +274,9 @@ static struct forward *at_turn(struct session *s, uint64_t ends)
     return s->calls != NULL && s->calls->ends == ends ? s->calls : NULL;
 }
 
-/* Behind all that stand before it in what the client has sent. That is nearly always the end of the queue; but
- * one that was to be executed here, and had to wait, may be served elsewhere by the time it is its turn. */
+/* Behind all that stand before it in what the client has sent. That is nearly always the end of the queue;
+ * but one that was to be executed here, and had to wait, may be served elsewhere by the time it is its turn.
+ */
 static void put_in_line(struct session *s, struct forward *f)
 {
     struct forward **at = &s->calls;
@@ -325,7 +326,8 @@ static struct forward *append(struct worker *w, struct session *s, const struct 
 /* False: memory is short. */
 static bool keep(struct forward *f, const struct call_answer *answer)
 {
-    uint8_t *copy = f->room;
+    struct slice bytes = answer->bytes;
+    uint8_t *copy;
 
     if (answer->blob != NULL && answer->bytes.len >= PIN_BYTES) {
         f->blob = answer->blob;
@@ -333,11 +335,12 @@ static bool keep(struct forward *f, const struct call_answer *answer)
         f->answer = answer->bytes;
         return true;
     }
-    if (answer->bytes.len > ROOM && (copy = malloc(answer->bytes.len)) == NULL)
+    copy = bytes.len <= ROOM ? f->room : malloc(bytes.len);
+    if (copy == NULL)
         return false;
-    if (answer->bytes.len > 0)
-        memcpy(copy, answer->bytes.data, answer->bytes.len);
-    f->answer = (struct slice){copy, answer->bytes.len};
+    f->answer = (struct slice){copy, bytes.len};
+    if (bytes.len > 0)
+        memcpy(copy, bytes.data, bytes.len);
     return true;
 }
 
@@ -370,7 +373,11 @@ static void on_done(void *arg, struct call *call, const struct call_answer *answ
     (void)call;
     f->call = NULL;
     switch (answer->end) {
-    case CALL_ANSWERED: f->state = keep(f, answer) ? FORWARD_ANSWERED : FORWARD_UNKNOWN; break;
+    case CALL_ANSWERED:
+        f->state = keep(f, answer) ? FORWARD_ANSWERED : FORWARD_UNKNOWN;
+        if (answer->bytes.len >= PIN_BYTES)
+            conn_account(conn_of(f->session)); /* a client can make this node hold many of these */
+        break;
     case CALL_NOT_MINE:
     case CALL_UNSENT:
     case CALL_REFUSED: ask_later(f); break;

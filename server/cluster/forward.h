@@ -40,8 +40,8 @@ enum { FORWARD_VOID = STORE_DATABASES_MAX - 1 }; /* the store's number of the da
 enum forward_verdict forward_resp(struct exec *x, struct entry *e);
 enum forward_verdict forward_memcache(struct exec *x, struct entry *e);
 
-/* A memcached request was refused because its value is too long: what it was to replace goes, also where another
- * node has it. Nobody waits for that. */
+/* A memcached request was refused because its value is too long: what it was to replace goes, also where
+ * another node has it. Nobody waits for that. */
 void forward_refused(struct exec *x, const struct entry *e);
 
 /* Gives the answers that have come for the requests at the head of the input, without parsing these again.
