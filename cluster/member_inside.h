@@ -83,7 +83,8 @@ struct membership {
     unsigned age;    /* exchanges begun, up to a few */
     unsigned lonely; /* attempts to join in vain */
     struct address *seeds;
-    size_t seed_count;
+    size_t seed_count, seed_turn;
+    size_t refusals; /* by seeds, in a row, while alone */
 
     int64_t flaps[FLAPS_MAX];
     uint64_t dead_incarnation; /* the last in which we were held for dead */

@@ -231,7 +231,7 @@ static unsigned news_packet(struct cluster *c, unsigned most, unsigned rounds, s
                             uint8_t *room)
 {
     unsigned granules = holders_granules(c->table), count = 0;
-    uint16_t chosen[NEWS_ENTRIES_MAX];
+    uint16_t chosen[NEWS_ENTRIES_MAX] = {0};
 
     holder_write_entries(w, room, DATAGRAM_MAX, granules, 0);
     for (uint32_t at = rumours_first(c->news); at != RUMOURS_END && count < most;) {
@@ -282,7 +282,7 @@ static void tell_news(struct cluster *c, const struct record *const *to, size_t 
 
 static void news_decide(struct cluster *c, int64_t now)
 {
-    const struct record **all, *to[FANOUT];
+    const struct record **all, *to[FANOUT] = {NULL};
     size_t count, first, chosen = 0;
 
     if (now < c->news_us || !cluster_settled(c))

@@ -158,6 +158,7 @@ static bool drains_are_warm(uint64_t seed)
     EXPECT(f->doubled == 0);
     EXPECT(f->events[MEMBER_FAILED] == 0);
     EXPECT(f->unserved_worst_us < 100 * FLEET_MS);
+    f->trace = getenv("TRACE") != NULL;
     fleet_start(f, 2);
     EXPECT(fleet_until_agreed(f, 10 * FLEET_MS, 20 * FLEET_SECOND) >= 0);
     EXPECT(f->doubled == 0);
