@@ -143,6 +143,13 @@ static void begin(struct membership *m, const struct address *to, uint32_t bucke
     send_records(m, session_new(m, stream, SESSION_ASKED), buckets, true);
 }
 
+/* Who restarted without seeds is still probed by those who knew it: it is not alone, and asks them. */
+void exchange_met(struct membership *m, const struct origin *from)
+{
+    if (roster_live(m->roster) == 0 && !m->leaving && roster_find(m->roster, &from->id) == NO_MEMBER)
+        begin(m, &from->address, (uint32_t)ALL_BUCKETS);
+}
+
 void exchange_digest(struct membership *m, const struct origin *from, const struct digest *theirs)
 {
     struct digest ours;

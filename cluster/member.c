@@ -263,6 +263,7 @@ static void on_datagram(void *owner, const struct origin *from, struct slice byt
         apply(m, from, &message);
     else
         apply_all(m, from, bytes);
+    exchange_met(m, from);
     member_arm(m);
 }
 

@@ -134,6 +134,8 @@ void probe_refused(struct membership *, const struct node_id *);
 /* ---- exchange.c ---- */
 void exchange_decide(struct membership *, int64_t now_us);
 int64_t exchange_next_us(const struct membership *);
+/* Somebody of this cluster has spoken. */
+void exchange_met(struct membership *, const struct origin *);
 void exchange_digest(struct membership *, const struct origin *, const struct digest *);
 void exchange_message(struct membership *, uint64_t stream, const struct origin *, struct slice);
 void exchange_ended(struct membership *, uint64_t stream, enum stream_end);
