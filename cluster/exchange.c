@@ -143,6 +143,13 @@ static void begin(struct membership *m, const struct address *to, uint32_t bucke
     send_records(m, session_new(m, stream, SESSION_ASKED), buckets, true);
 }
 
+/* Who restarted without seeds is still probed by those who knew it: it is not alone, and asks them. */
+void exchange_met(struct membership *m, const struct origin *from)
+{
+    if (roster_live(m->roster) == 0 && !m->leaving && roster_find(m->roster, &from->id) == NO_MEMBER)
+        begin(m, &from->address, (uint32_t)ALL_BUCKETS);
+}
+
 void exchange_digest(struct membership *m, const struct origin *from, const struct digest *theirs)
 {
     struct digest ours;
@@ -223,6 +230,18 @@ void exchange_message(struct membership *m, uint64_t stream, const struct origin
     }
 }
 
+/* Alone, and that seed is not there: the next one is asked at once, until all were. */
+static void asked_in_vain(struct membership *m, enum stream_end why)
+{
+    if (why == STREAM_CLOSED || roster_live(m->roster) > 0 || m->refusals + 1 >= m->seed_count) {
+        m->refusals = 0;
+        return;
+    }
+    m->refusals++;
+    m->lonely -= m->lonely > 0;
+    m->reconnect_us = member_now(m);
+}
+
 void exchange_ended(struct membership *m, uint64_t stream, enum stream_end why)
 {
     struct session *s = session_find(m, stream);
@@ -231,6 +250,8 @@ void exchange_ended(struct membership *m, uint64_t stream, enum stream_end why)
 
     if (s == NULL)
         return;
+    if (s->kind == SESSION_ASKED)
+        asked_in_vain(m, why);
     target = s->target;
     probe = s->kind == SESSION_PROBE;
     session_drop(m, s);
@@ -290,11 +311,24 @@ static bool is_known_address(const struct membership *m, const struct address *a
     return false;
 }
 
+/* One after the other, and never this node itself. */
+static const struct address *next_seed(struct membership *m)
+{
+    const struct address *self = &roster_at(m->roster, SELF)->record.address;
+
+    for (size_t tries = 0; tries < m->seed_count; tries++) {
+        const struct address *seed = &m->seeds[m->seed_turn++ % m->seed_count];
+        if (!address_equals(seed, self))
+            return seed;
+    }
+    return NULL;
+}
+
 /* To one that failed, and to a seed that is nobody we know. A digest is enough:
  * whoever gets it and knows otherwise opens a stream. */
 static void reconnect(struct membership *m)
 {
-    const struct address *seed = m->seed_count > 0 ? &m->seeds[member_random(m) % m->seed_count] : NULL;
+    const struct address *seed = next_seed(m);
     uint32_t dead = pick_dead(m);
 
     if (dead != NO_MEMBER) {

@@ -263,6 +263,7 @@ static void on_datagram(void *owner, const struct origin *from, struct slice byt
         apply(m, from, &message);
     else
         apply_all(m, from, bytes);
+    exchange_met(m, from);
     member_arm(m);
 }
 
@@ -378,6 +379,7 @@ void membership_seeds(struct membership *m, const struct address *seeds, size_t 
     m->seed_count = count < m->options.seeds_max ? count : m->options.seeds_max;
     if (m->seed_count > 0)
         memcpy(m->seeds, seeds, m->seed_count * sizeof *seeds);
+    m->seed_turn = (size_t)(member_random(m) % (m->seed_count + 1));
     if (!m->started || roster_live(m->roster) > 0)
         return;
     m->reconnect_us = member_now(m);

@@ -83,7 +83,8 @@ struct membership {
     unsigned age;    /* exchanges begun, up to a few */
     unsigned lonely; /* attempts to join in vain */
     struct address *seeds;
-    size_t seed_count;
+    size_t seed_count, seed_turn;
+    size_t refusals; /* by seeds, in a row, while alone */
 
     int64_t flaps[FLAPS_MAX];
     uint64_t dead_incarnation; /* the last in which we were held for dead */
@@ -133,6 +134,8 @@ void probe_refused(struct membership *, const struct node_id *);
 /* ---- exchange.c ---- */
 void exchange_decide(struct membership *, int64_t now_us);
 int64_t exchange_next_us(const struct membership *);
+/* Somebody of this cluster has spoken. */
+void exchange_met(struct membership *, const struct origin *);
 void exchange_digest(struct membership *, const struct origin *, const struct digest *);
 void exchange_message(struct membership *, uint64_t stream, const struct origin *, struct slice);
 void exchange_ended(struct membership *, uint64_t stream, enum stream_end);

@@ -15,8 +15,8 @@ enum {
     NEWS_PACKETS_MAX = 4, /* to one node in one round */
     NEWS_ROUNDS = 2,      /* times the digits of the number of nodes */
     NEWS_ENTRIES_MAX = DATAGRAM_MAX / 12,
-    SESSION_LIFE_US = 10000 * MILLISECOND,
-    LEARNING_LIFE_US = 2000 * MILLISECOND,
+    SERVED_LIFE_US = 10000 * MILLISECOND,
+    ASKED_LIFE_US = 2000 * MILLISECOND, /* who hangs shall not keep us from asking others */
     ASK_PERIOD_US = 100 * MILLISECOND,
     ASK_IN_VAIN = 3, /* so many who have not learned it either are enough */
     RETURNED_US = 20 * MILLISECOND,
@@ -37,7 +37,7 @@ static struct table_session *session_find(struct cluster *c, uint64_t stream)
 
 static void session_new(struct cluster *c, uint64_t stream, enum table_session_kind kind)
 {
-    int64_t life = kind == TABLE_LEARNING ? LEARNING_LIFE_US : SESSION_LIFE_US;
+    int64_t life = kind == TABLE_SERVED ? SERVED_LIFE_US : ASKED_LIFE_US;
     struct table_session *s = &c->sessions[c->session_count++];
 
     CHECK(c->session_count <= TABLE_SESSIONS_MAX);
@@ -231,7 +231,7 @@ static unsigned news_packet(struct cluster *c, unsigned most, unsigned rounds, s
                             uint8_t *room)
 {
     unsigned granules = holders_granules(c->table), count = 0;
-    uint16_t chosen[NEWS_ENTRIES_MAX];
+    uint16_t chosen[NEWS_ENTRIES_MAX] = {0};
 
     holder_write_entries(w, room, DATAGRAM_MAX, granules, 0);
     for (uint32_t at = rumours_first(c->news); at != RUMOURS_END && count < most;) {
@@ -282,7 +282,7 @@ static void tell_news(struct cluster *c, const struct record *const *to, size_t 
 
 static void news_decide(struct cluster *c, int64_t now)
 {
-    const struct record **all, *to[FANOUT];
+    const struct record **all, *to[FANOUT] = {NULL};
     size_t count, first, chosen = 0;
 
     if (now < c->news_us || !cluster_settled(c))

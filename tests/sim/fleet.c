@@ -117,7 +117,8 @@ void fleet_start(struct fleet *f, unsigned node)
     n->cluster = cluster_new(&f->options, &self, world_transport(f->world, node), hooks);
     CHECK(n->cluster != NULL);
     n->epoch = 0;
-    membership_seeds(cluster_membership(n->cluster), seeds, f->count < 3 ? f->count : 3);
+    if (!f->seedless)
+        membership_seeds(cluster_membership(n->cluster), seeds, f->count < 3 ? f->count : 3);
     world_boot(f->world, node, cluster_user(n->cluster));
     cluster_start(n->cluster);
 }

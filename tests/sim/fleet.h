@@ -39,7 +39,8 @@ struct fleet {
     int64_t unserved_worst_us;
     uint64_t epoch_fell;
     uint64_t events[MEMBER_CONFLICT + 1];
-    bool watches; /* costs the more the more nodes there are */
+    bool seedless; /* who starts now has nobody to ask */
+    bool watches;  /* costs the more the more nodes there are */
     bool trace;
 };
 

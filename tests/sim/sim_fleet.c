@@ -64,7 +64,8 @@ static bool start(uint64_t seed, unsigned nodes)
     EXPECT(fleet_unserved(f) == 0);
     EXPECT(f->doubled == 0);
     EXPECT(f->epoch_fell == 0);
-    figure("%u nodes start at once: all is served after %.2f s", nodes, seconds(us));
+    figure("T9 %u nodes start at once: all is served after %.2f s, in epoch %llu", nodes, seconds(us),
+           (unsigned long long)cluster_state(f->nodes[0].cluster)->view->epoch);
     fleet_check(f);
     fleet_free(&f);
     return true;
@@ -158,6 +159,7 @@ static bool drains_are_warm(uint64_t seed)
     EXPECT(f->doubled == 0);
     EXPECT(f->events[MEMBER_FAILED] == 0);
     EXPECT(f->unserved_worst_us < 100 * FLEET_MS);
+    f->trace = getenv("TRACE") != NULL;
     fleet_start(f, 2);
     EXPECT(fleet_until_agreed(f, 10 * FLEET_MS, 20 * FLEET_SECOND) >= 0);
     EXPECT(f->doubled == 0);
@@ -365,6 +367,26 @@ static bool restarts_hold_nothing(uint64_t seed)
     return true;
 }
 
+/* Its configuration names no seeds, but others still knock at its door: it is not alone. */
+static bool restarts_without_seeds(uint64_t seed)
+{
+    struct fleet *f = usual(3, seed);
+
+    f->step_us = FLEET_MS;
+    fleet_start_acquainted(f);
+    f->seedless = true;
+    for (int i = 0; i < 10; i++) {
+        any_time(f);
+        fleet_kill(f, 0);
+        fleet_start(f, 0);
+        EXPECT(fleet_until_agreed(f, 10 * FLEET_MS, 30 * FLEET_SECOND) >= 0);
+        EXPECT(f->doubled == 0);
+    }
+    fleet_check(f);
+    fleet_free(&f);
+    return true;
+}
+
 /* Each side goes on with everything; afterwards there is one of each again, and one server. */
 static bool partitions_become_one(uint64_t seed)
 {
@@ -425,8 +447,12 @@ static bool idle(uint64_t seed, unsigned nodes, int64_t us)
 
 static bool idle_is_cheap(uint64_t seed)
 {
-    return idle(seed, 3, 300 * FLEET_SECOND) && idle(seed, 30, 60 * FLEET_SECOND) &&
-           idle(seed, 1000, 20 * FLEET_SECOND);
+    return idle(seed, 3, 300 * FLEET_SECOND) && idle(seed, 30, 60 * FLEET_SECOND);
+}
+
+static bool idle_is_cheap_long(uint64_t seed)
+{
+    return idle(seed, 1000, 20 * FLEET_SECOND);
 }
 
 /* ---- everything at once ----------------------------------------------- */
@@ -580,8 +606,11 @@ const struct story fleet_stories[] = {
     {"one-refusal", one_refusal_is_no_death, false, "one refused link is no death"},
     {"hand-over-crash", crash_in_hand_over, false, "source or claimer die in the midst of a hand-over"},
     {"restart-holds", restarts_hold_nothing, false, "who restarts holds nothing, and gets its share again"},
+    {"restart-seedless", restarts_without_seeds, false,
+     "nor does who restarts without seeds believe itself alone"},
     {"partition-holders", partitions_become_one, false, "two sides that both served become one"},
     {"idle-fleet", idle_is_cheap, false, "digests of the table cost little"},
+    {"idle-fleet-1000", idle_is_cheap_long, true, "also among 1000"},
     {"storms", all_troubles_end, false,
      "after any trouble there is one table, and one server of each granule"},
     {"storms-long", all_troubles_end_long, true, "2000 of them"},

@@ -479,15 +479,16 @@ static void damage_is_noticed_or_makes_another_view(void **state)
 /* The bytes themselves, so that they do not change by accident. */
 static void the_bytes_are_these(void **state)
 {
-    static const uint8_t want[] =
-        "\x01\x06\x00\x32\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x29"
-        "0123456789abcde\0"
-        "\x00\x02\x00\x00"
-        "AAAAAAAAAAAAAAAAAAAA\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x64\x1f\x0a\x42\x07\x18\xeb\x2b\xcb\x1f\x0b\x04"
-        "\x7f\x00\x00\x01"
-        "\x02z1\x06host-a"
-        "BBBBBBBBBBBBBBBBBBBB\x00\x00\x00\x00\x00\x00\x00\x09\x02\x00\x01\x00\x01\x00\x02\x00\x03\x00\x04\x00\x05\x10"
-        "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\x00\x00";
+    static const uint8_t want[] = "\x01\x06\x00\x32\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x29"
+                                  "0123456789abcde\0"
+                                  "\x00\x02\x00\x00"
+                                  "AAAAAAAAAAAAAAAAAAAA\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x64\x1f\x0a"
+                                  "\x42\x07\x18\xeb\x2b\xcb\x1f\x0b\x04"
+                                  "\x7f\x00\x00\x01"
+                                  "\x02z1\x06host-a"
+                                  "BBBBBBBBBBBBBBBBBBBB\x00\x00\x00\x00\x00\x00\x00\x09\x02\x00\x01\x00\x01"
+                                  "\x00\x02\x00\x03\x00\x04\x00\x05\x10"
+                                  "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\x00\x00";
     struct view_member members[2] = {
         {.incarnation = 9,
          .state = VIEW_FAILED,
