@@ -70,7 +70,8 @@ struct fleet *fleet_new(unsigned nodes, uint64_t seed)
     f->watches = true;
     f->apart_us = calloc((size_t)nodes * nodes, sizeof *f->apart_us);
     f->unserved_us = calloc(GRANULES_MAX, sizeof *f->unserved_us);
-    CHECK(f->apart_us != NULL && f->unserved_us != NULL);
+    f->doubled_us = calloc(GRANULES_MAX, sizeof *f->doubled_us);
+    CHECK(f->doubled_us != NULL && f->apart_us != NULL && f->unserved_us != NULL);
     f->nodes = calloc(nodes, sizeof *f->nodes);
     CHECK(f->nodes != NULL);
     for (unsigned i = 0; i < nodes; i++)
@@ -96,6 +97,7 @@ void fleet_free(struct fleet **f)
     world_free(&(*f)->world);
     free((*f)->nodes);
     free((*f)->apart_us);
+    free((*f)->doubled_us);
     free((*f)->unserved_us);
     free(*f);
     *f = NULL;
@@ -206,9 +208,12 @@ static void watch_pairs(struct fleet *f, int64_t now)
 
 static void watch_pair(struct fleet *f, int64_t now, unsigned a, unsigned b, unsigned g)
 {
-    int64_t together = now - f->apart_us[a * f->count + b];
+    int64_t apart_us = f->apart_us[a * f->count + b], together;
 
     f->doubled++;
+    if (f->doubled_us[g] == 0)
+        f->doubled_us[g] = now;
+    together = now - (f->doubled_us[g] > apart_us ? f->doubled_us[g] : apart_us);
     if (together <= f->doubled_worst_us)
         return;
     f->doubled_worst_us = together;
@@ -223,14 +228,17 @@ static void watch(struct fleet *f)
 
     watch_pairs(f, now);
     for (unsigned g = 0; g < granules_of(f); g++) {
-        unsigned first = f->count;
+        unsigned first = f->count, servers = 0;
         for (unsigned i = 0; i < f->count; i++) {
             if (!fleet_serves(f, i, g))
                 continue;
+            servers++;
             if (first < f->count)
                 watch_pair(f, now, first, i, g);
             first = i;
         }
+        if (servers < 2)
+            f->doubled_us[g] = 0;
         if (first < f->count)
             f->unserved_us[g] = 0;
         else if (f->unserved_us[g] == 0)

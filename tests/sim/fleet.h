@@ -33,9 +33,10 @@ struct fleet {
     int64_t pull_us;          /* at most, how long it takes to pull a granule */
     int64_t step_us;          /* so often it is looked at who serves what */
     int64_t *apart_us;        /* by pair: when they last did not hear each other */
+    int64_t *doubled_us;      /* by granule: since when it has two servers; 0: it has not */
     int64_t *unserved_us;     /* by granule: since when nobody serves it; 0: somebody does */
     uint64_t doubled;         /* granules found with two servers or more */
-    int64_t doubled_worst_us; /* for how long two had heard each other, and both served it */
+    int64_t doubled_worst_us; /* for how long two heard each other and both served one */
     int64_t unserved_worst_us;
     uint64_t epoch_fell;
     uint64_t events[MEMBER_CONFLICT + 1];
