@@ -69,6 +69,7 @@ struct membership {
     int64_t cluster_ahead_us; /* the time that all count rounds by, minus our clock */
     int64_t phase_us;         /* when in a round it is our turn */
     int64_t probe_us;
+    unsigned spared; /* probes left out in a row */
     int64_t rtt_us, rtt_deviation_us;
     struct relay *relays;
     size_t relay_count;
