@@ -36,10 +36,15 @@ static bool is_free(const struct cluster *c, const struct held *held, bool calm)
 bool claims_take(struct cluster *c, const struct view *view)
 {
     uint16_t self = view_find(view, &c->self);
-    bool calm = cluster_is_calm(c, cluster_now(c)), taken = false;
+    int64_t now = cluster_now(c);
+    bool calm = cluster_is_calm(c, now), taken = false;
 
     if (self == NOBODY || !c->learned)
         return false;
+    /* Others who start now, too, may own it as well as we do, by what they know. */
+    if (view->member_count > 1)
+        calm =
+            calm && now - c->owners_us >= c->options.settle_us && cluster_owners_alike(c->state.view, view);
     for (unsigned g = 0; g < granules_of(c); g++) {
         struct held was = *holders_at(c->table, g);
         struct held mine = {.version = was.version + 1, .holder = cluster_self(c)};
@@ -171,7 +176,7 @@ void cluster_pulled(struct cluster *c, uint16_t granule)
     c->done[granule] = c->pull[granule];
     c->pull[granule] = nobody;
     c->to_tell = true;
-    cluster_changed(c, CLUSTER_PULLED, &c->done[granule].id);
+    cluster_publish_soon(c);
 }
 
 uint32_t cluster_pulled_from(const struct cluster *c)

@@ -9,9 +9,9 @@
 
 enum {
     MILLISECOND = 1000,
-    PUBLISH_GAP_US = 10 * MILLISECOND, /* a view costs the more the more nodes there are */
+    PUBLISH_GAP_US = 10 * MILLISECOND, /* and as much again for each hundred members: they cost time */
     RETRY_US = 100 * MILLISECOND,      /* after memory was short */
-    ADOPT_US = 100 * MILLISECOND       /* a newer epoch alone is no hurry: a change often follows */
+    SOON_US = 100 * MILLISECOND        /* what is no hurry: a change often follows */
 };
 #define EPOCH_MOST INT64_MAX
 
@@ -21,6 +21,7 @@ struct cluster_options cluster_lan(void)
                                     .rules = {GRANULES_DEFAULT, HEADROOM_DEFAULT},
                                     .epoch = 1,
                                     .settle_us = 500 * MILLISECOND,
+                                    .alone_us = 2000 * MILLISECOND,
                                     .claim_patience_us = 1000 * MILLISECOND};
 }
 
@@ -60,7 +61,8 @@ void cluster_arm(struct cluster *c)
 
 static void publish_by(struct cluster *c, int64_t at_us)
 {
-    int64_t soonest = c->published_us + PUBLISH_GAP_US;
+    int64_t hundreds = (int64_t)(c->state.view->member_count / 100);
+    int64_t soonest = c->published_us + PUBLISH_GAP_US * (1 + hundreds);
 
     c->publish_us = sooner(c->publish_us, at_us > soonest ? at_us : soonest);
     cluster_arm(c);
@@ -77,6 +79,11 @@ void cluster_changed(struct cluster *c, enum cluster_cause cause, const struct n
     c->dirty = true;
     if (c->started)
         publish_by(c, cluster_now(c));
+}
+
+void cluster_publish_soon(struct cluster *c)
+{
+    publish_by(c, cluster_now(c) + SOON_US);
 }
 
 /* ---- members ---------------------------------------------------------- */
@@ -104,7 +111,9 @@ enum holder_life cluster_life(const struct cluster *c, const struct holder *hold
 
 bool cluster_is_calm(const struct cluster *c, int64_t now)
 {
-    return now - c->members_us >= c->options.settle_us;
+    bool alone = membership_live(c->members) == 1 && membership_seeks(c->members);
+
+    return now - c->members_us >= (alone ? c->options.alone_us : c->options.settle_us);
 }
 
 void cluster_send(struct cluster *c, const struct node_id *to, struct slice datagram)
@@ -190,8 +199,7 @@ static const struct view *view_with(struct cluster *c, uint64_t epoch)
     return view;
 }
 
-/* Whether all granules are owned by the same nodes in both. */
-static bool owners_alike(const struct view *a, const struct view *b)
+bool cluster_owners_alike(const struct view *a, const struct view *b)
 {
     for (unsigned g = 0; g < a->rules.granules; g++) {
         uint16_t x = a->owner[g], y = b->owner[g];
@@ -203,13 +211,20 @@ static bool owners_alike(const struct view *a, const struct view *b)
 
 static void take_view(struct cluster *c, const struct view *view)
 {
-    if (c->state.view == NULL || !owners_alike(c->state.view, view))
+    if (c->state.view == NULL || !cluster_owners_alike(c->state.view, view))
         c->owners_us = cluster_now(c);
     view_unpin(&c->state.view);
     c->state.view = view;
     c->state.self = view_find(view, &c->self);
     c->epoch = view->epoch;
-    membership_tell_vitals(c->members, (struct vitals){.epoch = c->epoch});
+    cluster_tell_vitals(c);
+}
+
+void cluster_tell_vitals(struct cluster *c)
+{
+    struct vitals vitals = {.epoch = c->epoch, .table = c->learned ? holders_hash(c->table) : 0};
+
+    membership_tell_vitals(c->members, vitals);
 }
 
 static uint64_t highest_epoch(const struct cluster *c)
@@ -241,7 +256,8 @@ static void publish(struct cluster *c)
 {
     const struct view *view = next_view(c);
     size_t size = c->options.rules.granules * sizeof *c->source;
-    bool alike, same_sources;
+    bool same_sources, dirty = c->dirty;
+    enum cluster_cause cause = c->cause;
 
     c->publish_us = NEVER_US;
     if (view == NULL) {
@@ -258,13 +274,13 @@ static void publish(struct cluster *c)
         claims_seen(c);
         return;
     }
-    alike = view_alike(view, c->state.view);
+    if (!dirty)
+        cause = same_sources ? CLUSTER_TOLD : CLUSTER_PULLED;
     memcpy(c->source, c->next_source, size);
     take_view(c, view);
     c->published_us = cluster_now(c);
     c->counters.publications++;
-    c->hooks.publish(c->hooks.owner, &c->state, alike && same_sources ? CLUSTER_TOLD : c->cause,
-                     c->about_known ? &c->about : NULL);
+    c->hooks.publish(c->hooks.owner, &c->state, cause, dirty && c->about_known ? &c->about : NULL);
     claims_seen(c);
 }
 
@@ -300,10 +316,15 @@ static void on_member(void *owner, enum member_event event, const struct record 
     cluster_changed(c, CLUSTER_MEMBERS, &record->id);
 }
 
-static void look_at_epochs(struct cluster *c)
+/* The sender has told how it is, perhaps. */
+static void look_at_vitals(struct cluster *c, const struct origin *from)
 {
+    struct vitals theirs;
+
     if (highest_epoch(c) > c->epoch)
-        publish_by(c, cluster_now(c) + ADOPT_US);
+        cluster_publish_soon(c);
+    if (membership_find(c->members, &from->id, &theirs) != NULL)
+        spread_seen(c, &from->id, theirs.table);
 }
 
 /* False when the packet is none; what it says then counts for nothing. */
@@ -333,7 +354,7 @@ static void on_datagram(void *owner, const struct origin *from, struct slice byt
         return;
     }
     c->member_user.datagram(c->member_user.owner, from, bytes);
-    look_at_epochs(c);
+    look_at_vitals(c, from);
 }
 
 static void on_unreachable(void *owner, const struct address *whom)
@@ -349,7 +370,7 @@ static void on_stream_message(void *owner, uint64_t stream, const struct origin 
 
     if (!holder_message_is(message)) {
         c->member_user.stream_message(c->member_user.owner, stream, from, message);
-        look_at_epochs(c);
+        look_at_vitals(c, from);
     } else if (spread_accepts(c, stream) && !apply(c, from, stream, message)) {
         spread_close(c, stream);
     }
@@ -445,8 +466,8 @@ static uint64_t member_random_number(void *ctx)
 
 static bool options_make_sense(const struct cluster_options *o)
 {
-    return placement_rules_valid(o->rules) && o->settle_us >= 0 && o->claim_patience_us > 0 &&
-           o->epoch < EPOCH_MOST / 2;
+    return placement_rules_valid(o->rules) && o->settle_us >= 0 && o->alone_us >= 0 &&
+           o->claim_patience_us > 0 && o->epoch < EPOCH_MOST / 2;
 }
 
 static bool make_room(struct cluster *c)

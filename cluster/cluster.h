@@ -74,6 +74,7 @@ struct cluster_options {
     uint8_t identity[VIEW_CLUSTER_BYTES];
     uint64_t epoch;    /* to begin with: Unix seconds << 16 will do, so that it does not fall over restarts */
     int64_t settle_us; /* members must have been the same for so long before granules are claimed */
+    int64_t alone_us;  /* and who has seeds and finds nobody waits so long before it owns everything */
     int64_t claim_patience_us; /* an unanswered claim is made again */
 };
 struct cluster_options cluster_lan(void);

@@ -44,6 +44,7 @@ struct cluster {
     /* spread.c */
     struct rumours *news; /* of granules */
     int64_t news_us, spread_us;
+    int64_t quiet_us; /* until when tables may well differ, for want of time */
     struct table_session sessions[TABLE_SESSIONS_MAX];
     unsigned session_count;
     int64_t session_us, digest_us;
@@ -68,6 +69,8 @@ int64_t cluster_jitter(const struct cluster *, int64_t us);
 void cluster_arm(struct cluster *);
 /* The next view is due. Of several reasons the first is told. */
 void cluster_changed(struct cluster *, enum cluster_cause, const struct node_id *about);
+/* The same when it is no hurry, and no entry changed. */
+void cluster_publish_soon(struct cluster *);
 /* Publishes if anything changed. False: that is not possible now, and no entry may be told. */
 bool cluster_settled(struct cluster *);
 /* The process that this is. */
@@ -75,8 +78,11 @@ struct holder cluster_self(const struct cluster *);
 
 enum holder_life { HOLDER_LIVES, HOLDER_DEAD, HOLDER_UNKNOWN };
 enum holder_life cluster_life(const struct cluster *, const struct holder *);
+/* Whether all granules are owned by the same nodes in both. */
+bool cluster_owners_alike(const struct view *, const struct view *);
 /* Whether who lives has been the same for a while. */
 bool cluster_is_calm(const struct cluster *, int64_t now_us);
+void cluster_tell_vitals(struct cluster *);
 void cluster_send(struct cluster *, const struct node_id *to, struct slice datagram);
 
 /* ---- spread.c: the table, from node to node ---- */
@@ -89,6 +95,8 @@ void spread_message(struct cluster *, const struct origin *, uint64_t stream, co
 bool spread_accepts(struct cluster *, uint64_t stream);
 void spread_ended(struct cluster *, uint64_t stream);
 void spread_close(struct cluster *, uint64_t stream);
+/* That member's table has this hash. */
+void spread_seen(struct cluster *, const struct node_id *, uint64_t hash);
 void spread_returned(struct cluster *, const struct node_id *);
 void spread_decide(struct cluster *, int64_t now_us);
 int64_t spread_next_us(const struct cluster *);

@@ -83,6 +83,15 @@ void holders_digest(const struct holders *h, uint64_t *out)
     memcpy(out, h->bucket, sizeof h->bucket);
 }
 
+uint64_t holders_hash(const struct holders *h)
+{
+    uint64_t hash = 0;
+
+    for (int i = 0; i < HOLDERS_BUCKETS; i++)
+        hash ^= h->bucket[i];
+    return hash;
+}
+
 void holders_check(const struct holders *h)
 {
     uint64_t bucket[HOLDERS_BUCKETS] = {0};

@@ -41,6 +41,8 @@ bool holders_news(const struct held *known, const struct held *told);
 bool holders_merge(struct holders *, unsigned granule, const struct held *told);
 /* Equal for those who know the same; `out` has HOLDERS_BUCKETS numbers. */
 void holders_digest(const struct holders *, uint64_t *out);
+/* All of the digest in one number; 0 when nobody ever held anything. */
+uint64_t holders_hash(const struct holders *);
 /* Aborts when something that is always true is not; for tests. */
 void holders_check(const struct holders *);
 

@@ -384,6 +384,16 @@ void membership_seeds(struct membership *m, const struct address *seeds, size_t 
     member_arm(m);
 }
 
+bool membership_seeks(const struct membership *m)
+{
+    const struct address *self = &roster_at(m->roster, SELF)->record.address;
+
+    for (size_t i = 0; i < m->seed_count; i++)
+        if (!address_equals(&m->seeds[i], self))
+            return true;
+    return false;
+}
+
 void membership_leave(struct membership *m)
 {
     struct record self = roster_at(m->roster, SELF)->record;

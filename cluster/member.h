@@ -118,6 +118,8 @@ struct transport_user membership_user(struct membership *);
 void membership_start(struct membership *);
 /* Where to look for a cluster: replaces the seeds known before. More than seeds_max are cut off. */
 void membership_seeds(struct membership *, const struct address *, size_t count);
+/* Whether there are seeds other than this node. */
+bool membership_seeks(const struct membership *);
 /* Tells everybody; after membership_gone() nobody needs this node any more. */
 void membership_leave(struct membership *);
 bool membership_gone(const struct membership *);

@@ -98,7 +98,8 @@ static uint8_t *put_record(uint8_t *to, const struct record *r, const struct acc
 
 static uint8_t *put_vitals(uint8_t *to, const struct vitals *vitals)
 {
-    return put_number(put_number(to, vitals->epoch, 8), vitals->load, 4);
+    to = put_number(put_number(to, vitals->epoch, 8), vitals->load, 4);
+    return put_number(to, vitals->table, 8);
 }
 
 static uint8_t *put_message(uint8_t *to, const struct message *m)
@@ -263,6 +264,7 @@ static void take_vitals(struct reader *r, struct vitals *vitals)
 {
     vitals->epoch = take_number(r, 8);
     vitals->load = (uint32_t)take_number(r, 4);
+    vitals->table = take_number(r, 8);
 }
 
 static void take_message(struct reader *r, struct message *m)

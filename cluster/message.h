@@ -3,8 +3,8 @@
  * A packet, which is a datagram or one message on a stream, is a version byte
  * and then messages up to its end. Numbers are big-endian:
  *
- *   ping      1  seq:4 target:20 epoch:8 load:4 time:8   "are you there, and are you target?"
- *   ack       2  seq:4 epoch:8 load:4
+ *   ping      1  seq:4 target:20 epoch:8 load:4 table:8 time:8   "are you there, and are you target?"
+ *   ack       2  seq:4 epoch:8 load:4 table:8
  *   nack      3  seq:4                              "I asked for you, and heard nothing yet"
  *   relay     4  seq:4 target:20 address            "ask target for me"
  *   stranger  5  seq:4 target:20                    "I live here now, and am not target"
@@ -57,8 +57,9 @@ struct accusation {
     uint64_t accuser[ACCUSERS_MAX]; /* the first bytes of their ids */
 };
 
+/* What changes too often for records. `table` is equal for those who have the same table of holders. */
 struct vitals {
-    uint64_t epoch;
+    uint64_t epoch, table;
     uint32_t load;
 };
 

@@ -336,12 +336,22 @@ static void seconds_quotas(struct matching *m, unsigned headroom, const uint32_t
                                 UINT64_C(1000) << 32);
 }
 
+/* Above all zones, and all nodes. */
+static size_t classes_of(const struct placement_node *nodes, size_t count)
+{
+    size_t most = count;
+
+    for (size_t i = 0; i < count; i++)
+        most = nodes[i].zone >= most ? nodes[i].zone + 1U : most;
+    return most;
+}
+
 bool placement_seconds(const struct placement_node *nodes, size_t count, struct placement_rules rules,
                        const uint16_t *firsts, uint16_t *seconds)
 {
-    enum { CLASSES = PLACEMENT_NODES_MAX + 1 }; /* the last: avoids nothing */
-    uint32_t *avoiding = calloc(CLASSES, sizeof *avoiding);
-    uint64_t *shares = calloc(CLASSES, sizeof *shares);
+    size_t nothing = classes_of(nodes, count), classes = nothing + 1; /* the last: avoids nothing */
+    uint32_t *avoiding = calloc(classes, sizeof *avoiding);
+    uint64_t *shares = calloc(classes, sizeof *shares);
     struct matching m = {0};
     bool ok = avoiding != NULL && shares != NULL && matching_init(&m, nodes, count, rules);
     bool zones;
@@ -356,9 +366,9 @@ bool placement_seconds(const struct placement_node *nodes, size_t count, struct 
             CHECK(first == NOBODY || first < count);
             if (first != NOBODY)
                 m.avoid[g] = zones ? nodes[first].zone : first;
-            avoiding[first != NOBODY ? m.avoid[g] : PLACEMENT_NODES_MAX]++;
+            avoiding[first != NOBODY ? m.avoid[g] : nothing]++;
         }
-        seconds_quotas(&m, rules.headroom, avoiding, shares, CLASSES);
+        seconds_quotas(&m, rules.headroom, avoiding, shares, classes);
         ok = matching_seat(&m);
         if (ok)
             match(&m, seconds);

@@ -13,12 +13,15 @@ enum {
     FANOUT = 4,
     NEWS_PERIOD_US = 20 * MILLISECOND,
     NEWS_PACKETS_MAX = 4, /* to one node in one round */
+    NEWS_ROUNDS = 2,      /* times the digits of the number of nodes */
     NEWS_ENTRIES_MAX = DATAGRAM_MAX / 12,
     SESSION_LIFE_US = 10000 * MILLISECOND,
     LEARNING_LIFE_US = 2000 * MILLISECOND,
     ASK_PERIOD_US = 100 * MILLISECOND,
     ASK_IN_VAIN = 3, /* so many who have not learned it either are enough */
     RETURNED_US = 20 * MILLISECOND,
+    HURRY = 10,
+    QUIET_US = 250 * MILLISECOND, /* after news, and between two comparisons because of vitals */
     ALL_BUCKETS = (1 << HOLDERS_BUCKETS) - 1
 };
 
@@ -131,6 +134,7 @@ static void learn(struct cluster *c)
 {
     c->learned = true;
     c->owners_us = cluster_now(c);
+    cluster_tell_vitals(c);
     if (!c->draining)
         membership_set_weight(c->members, c->weight);
     cluster_changed(c, CLUSTER_MEMBERS, &c->self);
@@ -199,9 +203,16 @@ void spread_message(struct cluster *c, const struct origin *from, uint64_t strea
 
 /* ---- news ------------------------------------------------------------- */
 
+/* Where there is news, some of it may get lost: the next comparison comes sooner. */
 void spread_news(struct cluster *c, unsigned granule)
 {
     int64_t now = cluster_now(c), soon = c->spread_us + NEWS_PERIOD_US;
+    int64_t hurry = now + cluster_jitter(c, c->options.membership.exchange_period_us / HURRY);
+
+    if (hurry < c->digest_us)
+        c->digest_us = hurry;
+    c->quiet_us = now + QUIET_US;
+    cluster_tell_vitals(c);
 
     rumours_put(c->news, granule);
     if (c->news_us == NEVER_US)
@@ -214,29 +225,28 @@ static int ascending(const void *a, const void *b)
     return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
 }
 
-/* They are chosen in the order of the rumours, and written in the order that messages have. */
-static bool news_packet(struct cluster *c, unsigned times, struct slice *out, uint8_t *room)
+/* They are chosen in the order of the rumours, and written in the order that messages have. Returns how many.
+ */
+static unsigned news_packet(struct cluster *c, unsigned most, unsigned rounds, struct holder_writer *w,
+                            uint8_t *room)
 {
     unsigned granules = holders_granules(c->table), count = 0;
     uint16_t chosen[NEWS_ENTRIES_MAX];
-    struct holder_writer w;
 
-    holder_write_entries(&w, room, DATAGRAM_MAX, granules, 0);
-    for (uint32_t at = rumours_first(c->news); at != RUMOURS_END && count < NEWS_ENTRIES_MAX;) {
+    holder_write_entries(w, room, DATAGRAM_MAX, granules, 0);
+    for (uint32_t at = rumours_first(c->news); at != RUMOURS_END && count < most;) {
         uint32_t g = at;
-        if (!holder_write_entry(&w, g, holders_at(c->table, g)))
+        if (!holder_write_entry(w, g, holders_at(c->table, g)))
             break;
         chosen[count++] = (uint16_t)g;
         at = rumours_next(c->news);
-        rumours_told(c->news, g, times);
+        rumours_told(c->news, g, rounds);
     }
     qsort(chosen, count, sizeof *chosen, ascending);
-    holder_write_entries(&w, room, DATAGRAM_MAX, granules, 0);
+    holder_write_entries(w, room, DATAGRAM_MAX, granules, 0);
     for (unsigned i = 0; i < count; i++)
-        CHECK(holder_write_entry(&w, chosen[i], holders_at(c->table, chosen[i])));
-    c->counters.entries_told += count;
-    *out = holder_write_end(&w, 0);
-    return count > 0;
+        CHECK(holder_write_entry(w, chosen[i], holders_at(c->table, chosen[i])));
+    return count;
 }
 
 /* The live others, in the order in which membership has them; NULL without memory. */
@@ -252,32 +262,48 @@ static const struct record **others(const struct cluster *c, size_t *count)
     return all;
 }
 
+/* In one round the same news goes to a few; what does not fit into it is the first of the next. */
+static void tell_news(struct cluster *c, const struct record *const *to, size_t to_count, unsigned rounds)
+{
+    unsigned left = rumours_count(c->news);
+
+    for (unsigned k = 0; k < NEWS_PACKETS_MAX && left > 0; k++) {
+        uint8_t room[DATAGRAM_MAX];
+        struct holder_writer w;
+        unsigned count = news_packet(c, left < NEWS_ENTRIES_MAX ? left : NEWS_ENTRIES_MAX, rounds, &w, room);
+        struct slice packet = holder_write_end(&w, 0);
+
+        for (size_t i = 0; i < to_count; i++)
+            c->out.send_datagram(c->out.ctx, &to[i]->address, packet);
+        c->counters.entries_told += count * to_count;
+        left -= count;
+    }
+}
+
 static void news_decide(struct cluster *c, int64_t now)
 {
-    const struct record **all;
-    uint8_t room[DATAGRAM_MAX];
-    size_t count, first;
-    struct slice packet;
-    unsigned times;
+    const struct record **all, *to[FANOUT];
+    size_t count, first, chosen = 0;
 
     if (now < c->news_us || !cluster_settled(c))
         return;
     c->spread_us = now;
     c->news_us = NEVER_US;
-    all = others(c, &count);
-    times = 4 * (unsigned)ceil(log10((double)count + 2));
+    if ((all = others(c, &count)) == NULL)
+        return;
     first = count > 0 ? (size_t)(c->out.random(c->out.ctx) % count) : 0;
-    for (size_t i = 0; i < FANOUT && i < count; i++) {
+    for (; chosen < FANOUT && chosen < count; chosen++) {
         /* With few there is an order that meets all; with many, dice. */
-        size_t at = count <= 8 ? (first + i) % count : (size_t)(c->out.random(c->out.ctx) % count);
-        for (unsigned k = 0; k < NEWS_PACKETS_MAX && rumours_count(c->news) > 0; k++)
-            if (news_packet(c, times, &packet, room))
-                c->out.send_datagram(c->out.ctx, &all[at]->address, packet);
+        size_t at = count <= 8 ? (first + chosen) % count : (size_t)(c->out.random(c->out.ctx) % count);
+        to[chosen] = all[at];
     }
-    /* Who is alone has nobody to tell; whoever comes learns all of it. */
-    if (count > 0 && rumours_count(c->news) > 0)
-        c->news_us = now + NEWS_PERIOD_US;
     free(all);
+    /* Who is alone has nobody to tell; whoever comes learns all of it. */
+    if (count == 0)
+        return;
+    tell_news(c, to, chosen, NEWS_ROUNDS * (unsigned)ceil(log10((double)count + 2)));
+    if (rumours_count(c->news) > 0)
+        c->news_us = now + NEWS_PERIOD_US;
 }
 
 /* ---- what time brings ------------------------------------------------- */
@@ -372,6 +398,20 @@ void spread_returned(struct cluster *c, const struct node_id *who)
     c->returned_known = true;
     if (soon < c->digest_us)
         c->digest_us = soon;
+}
+
+/* With each probe and each answer comes a hash of the table: what differs for long was missed. */
+void spread_seen(struct cluster *c, const struct node_id *who, uint64_t hash)
+{
+    int64_t now = cluster_now(c);
+
+    if (hash == 0 || !c->learned || now < c->quiet_us || hash == holders_hash(c->table))
+        return;
+    c->quiet_us = now + QUIET_US;
+    c->returned = *who;
+    c->returned_known = true;
+    c->digest_us = now;
+    cluster_arm(c);
 }
 
 void spread_start(struct cluster *c)

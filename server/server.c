@@ -286,8 +286,8 @@ static bool build(struct server *server, char *err, size_t err_len)
            (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
            (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
            open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
-           make_workers(server, workers) && open_signals(server) &&
-           control_open(server, err, err_len) && listeners_open(server, err, err_len);
+           make_workers(server, workers) && open_signals(server) && control_open(server, err, err_len) &&
+           listeners_open(server, err, err_len);
 }
 
 struct server *server_new(struct options *options)
@@ -393,8 +393,8 @@ int server_run(struct server *server)
     struct loop *loop = server->workers[0]->loop;
     unsigned running = start_threads(server);
     bool ok = running + 1 == server->workers_len && origins_start(server) &&
-              loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) && control_start(server) &&
-              listeners_start(server);
+              loop_add(loop, server->signals.fd, LOOP_READ, &server->signals.source) &&
+              control_start(server) && listeners_start(server);
 
     if (ok) {
         memory_measure_base(server);
@@ -634,8 +634,8 @@ const char *server_apply_option(struct server *server, const char *name)
         log_set_level((enum log_level)o->loglevel);
     if (strcmp(name, "tcp-keepalive") == 0)
         listeners_apply_keepalive(server);
-    if (server->control != NULL && (strcmp(name, "cluster-enabled") == 0 ||
-                                    strncmp(name, "cluster-announce-", 17) == 0))
+    if (server->control != NULL &&
+        (strcmp(name, "cluster-enabled") == 0 || strncmp(name, "cluster-announce-", 17) == 0))
         return "other nodes know this one by it: set it in the configuration file, and restart the node";
     if (strncmp(name, "slowlog-", 8) == 0 || strncmp(name, "latency-", 8) == 0)
         return lookout_apply(server->lookout, o);

@@ -90,7 +90,7 @@ static void meet(struct control *c, const char *seed)
         memmove(met, met + 1, --c->met_count * sizeof *met);
     memcpy(met[c->met_count++], seed, SEED_TEXT_MAX);
     log_event(LOG_LEVEL_NOTICE, "cluster_meet", "addr=%s", seed);
-    look_up_seeds(c);
+    c->seeds_changed = true;
 }
 
 static bool read_seeds(struct control *c, const char *words, char *err, size_t err_len)
@@ -200,6 +200,28 @@ static void keep_state(struct control *c, int64_t now)
     state_writer_give(c->writer, &c->state);
 }
 
+/* Who is forgotten is not to be looked for where it was. */
+static void drop_address(struct control *c, const struct address *address)
+{
+    char(*met)[SEED_TEXT_MAX] = c->seeds + c->seed_count, text[ADDRESS_TEXT_MAX];
+    struct state *s = &c->state;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->peer_count; i++) {
+        if (!address_equals(&s->peers[i], address))
+            s->peers[kept++] = s->peers[i];
+    }
+    s->peer_count = kept;
+    address_print(address, text);
+    kept = 0;
+    for (size_t i = 0; i < c->met_count; i++) {
+        if (strcmp(met[i], text) != 0)
+            memmove(met[kept++], met[i], sizeof *met);
+    }
+    c->seeds_changed |= kept != c->met_count;
+    c->met_count = kept;
+}
+
 /* ---- the thread ---- */
 
 static void on_member(void *owner, enum member_event event, const struct record *record)
@@ -207,6 +229,8 @@ static void on_member(void *owner, enum member_event event, const struct record 
     struct control *c = owner;
 
     publish_log_member(event, record);
+    if (event == MEMBER_REMOVED)
+        drop_address(c, &record->address);
     c->members_changed = true;
     c->state_dirty = true;
 }
@@ -257,11 +281,24 @@ static void drain(struct control *c)
     cluster_drain(c->cluster);
 }
 
+/* When a whole cluster is stopped, all want to give and nobody takes. */
+static bool somebody_takes(struct control *c)
+{
+    const struct record *r;
+    uint32_t cursor = 0;
+
+    while ((r = membership_next(cluster_membership(c->cluster), &cursor)) != NULL) {
+        if (!node_id_equals(&r->id, &c->self) && r->state <= MEMBER_SUSPECT && r->weight > 0)
+            return true;
+    }
+    return false;
+}
+
 static void follow_drain(struct control *c, int64_t now)
 {
     bool gone = cluster_gone(c->cluster);
 
-    if (c->drain_until_ms == 0 || (!gone && now < c->drain_until_ms))
+    if (c->drain_until_ms == 0 || (!gone && now < c->drain_until_ms && somebody_takes(c)))
         return;
     c->drain_until_ms = 0;
     log_event(gone ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "cluster_drained", "complete=%d", gone);
@@ -325,6 +362,12 @@ static void turn(struct control *c, int limit_ms)
     if (fds[0].revents != 0)
         open_letters(c);
     real_transport_turn(c->transport, 0);
+    if (c->seeds_changed) {
+        c->seeds_changed = false;
+        c->found_count = 0; /* those that are left are found again at once */
+        tell_seeds(c);
+        look_up_seeds(c);
+    }
     now = now_ms();
     follow_drain(c, now);
     keep_state(c, now);

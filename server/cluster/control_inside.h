@@ -56,7 +56,7 @@ struct control {
     struct address found[SEEDS_MAX + MET_MAX]; /* what those are now */
     size_t found_count;
     int64_t drain_until_ms; /* 0: no drain is under way */
-    bool stop, left, members_changed;
+    bool stop, left, members_changed, seeds_changed;
     int64_t next_status_ms;
 
     /* The box, under `lock`; so is the status. */

@@ -300,6 +300,7 @@ static bool sees_all(const struct up *up, unsigned i)
     redisReply *info = try_command(up, i, "INFO cluster");
     bool all = info != NULL && info->type != REDIS_REPLY_ERROR &&
                figure(info, "cluster_members_alive") == up->nodes &&
+               figure(info, "cluster_granules_held") > 0 &&
                (up->nodes == 1 || figure(info, "cluster_granules_held") < figure(info, "cluster_granules"));
     char state[VALUE_MAX] = "";
 

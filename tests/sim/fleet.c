@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cluster/cluster_inside.h"
+#include "cluster/member_inside.h"
 #include "server/check.h"
 
 static unsigned granules_of(const struct fleet *f)
@@ -64,6 +66,11 @@ struct fleet *fleet_new(unsigned nodes, uint64_t seed)
     f->options = cluster_lan();
     f->publish_us = 2 * FLEET_MS;
     f->pull_us = 500 * FLEET_MS;
+    f->step_us = 10 * FLEET_MS;
+    f->watches = true;
+    f->apart_us = calloc((size_t)nodes * nodes, sizeof *f->apart_us);
+    f->unserved_us = calloc(GRANULES_MAX, sizeof *f->unserved_us);
+    CHECK(f->apart_us != NULL && f->unserved_us != NULL);
     f->nodes = calloc(nodes, sizeof *f->nodes);
     CHECK(f->nodes != NULL);
     for (unsigned i = 0; i < nodes; i++)
@@ -88,6 +95,8 @@ void fleet_free(struct fleet **f)
     }
     world_free(&(*f)->world);
     free((*f)->nodes);
+    free((*f)->apart_us);
+    free((*f)->unserved_us);
     free(*f);
     *f = NULL;
 }
@@ -113,6 +122,49 @@ void fleet_start(struct fleet *f, unsigned node)
     cluster_start(n->cluster);
 }
 
+static void meet(struct membership *m, const struct fleet *f, unsigned self)
+{
+    m->in_bulk = true;
+    for (unsigned j = 0; j < f->count; j++) {
+        struct record other = roster_at(cluster_membership(f->nodes[j].cluster)->roster, SELF)->record;
+        if (j != self)
+            records_told(m, &other, NULL, true, &other.id);
+    }
+    m->in_bulk = false;
+    rumours_drop(m->rumours, SELF);
+}
+
+void fleet_start_acquainted(struct fleet *f)
+{
+    const struct view *view;
+
+    for (unsigned i = 0; i < f->count; i++)
+        fleet_start(f, i);
+    for (unsigned i = 0; i < f->count; i++) {
+        f->nodes[i].cluster->learned = true;
+        membership_set_weight(cluster_membership(f->nodes[i].cluster), f->nodes[i].weight);
+    }
+    for (unsigned i = 0; i < f->count; i++)
+        meet(cluster_membership(f->nodes[i].cluster), f, i);
+    /* The first makes a view, to see who owns what; then all believe that the owners hold it. */
+    CHECK(cluster_settled(f->nodes[0].cluster));
+    view = view_pin(f->nodes[0].cluster->state.view);
+    for (unsigned i = 0; i < f->count; i++) {
+        struct cluster *c = f->nodes[i].cluster;
+        for (unsigned g = 0; g < granules_of(f); g++) {
+            const struct view_member *m = &view->members[view->owner[g]];
+            holders_merge(c->table, g, &(struct held){1, {m->id, m->incarnation >> 16}, {{{0}}, 0}});
+        }
+        cluster_changed(c, CLUSTER_MEMBERS, NULL);
+        CHECK(cluster_settled(c));
+    }
+    view_unpin(&view);
+    fleet_run(f, FLEET_SECOND);
+    fleet_forgive(f);
+    for (unsigned i = 0; i <= MEMBER_CONFLICT; i++)
+        f->events[i] = 0;
+}
+
 void fleet_kill(struct fleet *f, unsigned node)
 {
     struct fleet_node *n = &f->nodes[node];
@@ -134,12 +186,75 @@ static void pull(struct fleet *f, struct fleet_node *n)
             cluster_pulled(n->cluster, (uint16_t)g);
 }
 
+static bool holds_for_alive(const struct fleet *f, unsigned a, unsigned b)
+{
+    struct node_id id = world_id(f->world, b);
+    const struct record *r = membership_find(cluster_membership(f->nodes[a].cluster), &id, NULL);
+
+    return r != NULL && r->state == MEMBER_ALIVE && r->incarnation >> 16 == f->nodes[b].boots;
+}
+
+static void watch_pairs(struct fleet *f, int64_t now)
+{
+    for (unsigned a = 0; a < f->count; a++)
+        for (unsigned b = a + 1; b < f->count; b++)
+            if (!fleet_runs(f, a) || !fleet_runs(f, b) || !world_reaches(f->world, a, b) ||
+                !world_reaches(f->world, b, a) || !holds_for_alive(f, a, b) || !holds_for_alive(f, b, a))
+                f->apart_us[a * f->count + b] = now;
+}
+
+static void watch_pair(struct fleet *f, int64_t now, unsigned a, unsigned b, unsigned g)
+{
+    int64_t together = now - f->apart_us[a * f->count + b];
+
+    f->doubled++;
+    if (together <= f->doubled_worst_us)
+        return;
+    f->doubled_worst_us = together;
+    if (f->trace)
+        printf("# %10.6f s granule %u is served by %u and %u, who hear each other since %.3f s\n",
+               (double)now / 1e6, g, a, b, (double)together / 1e6);
+}
+
+static void watch(struct fleet *f)
+{
+    int64_t now = world_now_us(f->world);
+
+    watch_pairs(f, now);
+    for (unsigned g = 0; g < granules_of(f); g++) {
+        unsigned first = f->count;
+        for (unsigned i = 0; i < f->count; i++) {
+            if (!fleet_serves(f, i, g))
+                continue;
+            if (first < f->count)
+                watch_pair(f, now, first, i, g);
+            first = i;
+        }
+        if (first < f->count)
+            f->unserved_us[g] = 0;
+        else if (f->unserved_us[g] == 0)
+            f->unserved_us[g] = now;
+        else if (now - f->unserved_us[g] > f->unserved_worst_us)
+            f->unserved_worst_us = now - f->unserved_us[g];
+    }
+}
+
+void fleet_forgive(struct fleet *f)
+{
+    f->doubled = 0;
+    f->doubled_worst_us = f->unserved_worst_us = 0;
+    for (unsigned g = 0; g < granules_of(f); g++)
+        f->unserved_us[g] = 0;
+}
+
 void fleet_run(struct fleet *f, int64_t us)
 {
-    const int64_t step = 10 * FLEET_MS;
+    const int64_t step = f->step_us;
 
     for (; us > 0; us -= step) {
         world_run(f->world, us < step ? us : step);
+        if (f->watches)
+            watch(f);
         for (unsigned i = 0; i < f->count; i++)
             if (fleet_runs(f, i) && f->nodes[i].pulls > 0)
                 pull(f, &f->nodes[i]);
@@ -158,17 +273,37 @@ bool fleet_serves(const struct fleet *f, unsigned node, unsigned granule)
     return n->serves[granule] || n->serves_until[granule] > world_now_us(f->world);
 }
 
-unsigned fleet_doubled(const struct fleet *f)
+unsigned fleet_unserved(const struct fleet *f)
 {
-    unsigned doubled = 0;
+    unsigned unserved = 0;
 
     for (unsigned g = 0; g < granules_of(f); g++) {
         unsigned servers = 0;
         for (unsigned i = 0; i < f->count; i++)
             servers += fleet_serves(f, i, g);
-        doubled += servers > 1;
+        unserved += servers == 0;
     }
-    return doubled;
+    return unserved;
+}
+
+/* `index` says which node a member is. */
+bool fleet_routes(const struct fleet *f, unsigned node)
+{
+    const struct view *view = cluster_state(f->nodes[node].cluster)->view;
+    uint16_t index[VIEW_MEMBERS_MAX];
+    bool good = true;
+
+    memset(index, 0xff, sizeof index);
+    for (unsigned i = 0; i < f->count; i++) {
+        struct node_id id = world_id(f->world, i);
+        uint16_t member = view_find(view, &id);
+        if (member != NOBODY)
+            index[member] = (uint16_t)i;
+    }
+    for (unsigned g = 0; good && g < granules_of(f); g++)
+        good = view->holder[g] != NOBODY && index[view->holder[g]] != NOBODY &&
+               f->nodes[index[view->holder[g]]].serves[g];
+    return good;
 }
 
 unsigned fleet_share(const struct fleet *f, unsigned node)
@@ -182,6 +317,7 @@ unsigned fleet_share(const struct fleet *f, unsigned node)
 
 bool fleet_agrees(const struct fleet *f)
 {
+    uint64_t table[HOLDERS_BUCKETS], ours[HOLDERS_BUCKETS];
     const struct view *first = NULL;
     unsigned running = 0;
 
@@ -191,8 +327,14 @@ bool fleet_agrees(const struct fleet *f)
         const struct cluster_state *state = fleet_runs(f, i) ? cluster_state(f->nodes[i].cluster) : NULL;
         if (state == NULL)
             continue;
-        if (state->view->member_count != running || state->view->override_count != 0)
+        if (state->view->member_count != running || state->view->override_count != 0 ||
+            state->view->owner[0] == NOBODY || f->nodes[i].pulls > 0 ||
+            cluster_pulled_from(f->nodes[i].cluster) > 0)
             return false;
+        holders_digest(f->nodes[i].cluster->table, ours);
+        if (first != NULL && memcmp(ours, table, sizeof ours) != 0)
+            return false;
+        memcpy(table, ours, sizeof ours);
         if (first != NULL && first->hash != state->view->hash)
             return false;
         first = state->view;

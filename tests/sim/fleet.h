@@ -29,10 +29,17 @@ struct fleet {
     struct cluster_options options;
     unsigned count;
     struct fleet_node *nodes;
-    int64_t publish_us; /* at most, how long it takes */
-    int64_t pull_us;    /* at most, how long it takes to pull a granule */
+    int64_t publish_us;       /* at most, how long it takes */
+    int64_t pull_us;          /* at most, how long it takes to pull a granule */
+    int64_t step_us;          /* so often it is looked at who serves what */
+    int64_t *apart_us;        /* by pair: when they last did not hear each other */
+    int64_t *unserved_us;     /* by granule: since when nobody serves it; 0: somebody does */
+    uint64_t doubled;         /* granules found with two servers or more */
+    int64_t doubled_worst_us; /* for how long two had heard each other, and both served it */
+    int64_t unserved_worst_us;
     uint64_t epoch_fell;
     uint64_t events[MEMBER_CONFLICT + 1];
+    bool watches; /* costs the more the more nodes there are */
     bool trace;
 };
 
@@ -44,12 +51,18 @@ void fleet_kill(struct fleet *, unsigned node);
 void fleet_run(struct fleet *, int64_t us);
 bool fleet_runs(const struct fleet *, unsigned node);
 bool fleet_serves(const struct fleet *, unsigned node, unsigned granule);
-/* How many granules are served by two nodes or more. */
-unsigned fleet_doubled(const struct fleet *);
+/* How many granules nobody serves. */
+unsigned fleet_unserved(const struct fleet *);
+/* Forgets what was worst. */
+void fleet_forgive(struct fleet *);
+/* Whether what that node believes leads each request to who serves it. */
+bool fleet_routes(const struct fleet *, unsigned node);
 /* How many are served by that node. */
 unsigned fleet_share(const struct fleet *, unsigned node);
-/* All that run know each other and nobody else, have the same view, and each granule is served by its owner.
- */
+/* Starts them, and lets each know all and the table, as if they had been together long since. */
+void fleet_start_acquainted(struct fleet *);
+/* All that run know each other and nobody else, have the same table and view, and each granule is served by
+ * its owner, which has all of it. */
 bool fleet_agrees(const struct fleet *);
 /* Runs in steps until all agree, and says how long it took; -1 if they never did. */
 int64_t fleet_until_agreed(struct fleet *, int64_t step_us, int64_t most_us);

@@ -665,6 +665,9 @@ void world_stall(struct world *w, unsigned node, int64_t for_us)
 {
     struct node *n = &w->nodes[node];
 
+    /* Never shorter than before: the alarm waits for the end that it knows. */
+    if (for_us <= 0 || n->stalled_until_us > w->now_us + for_us)
+        return;
     n->stalled_until_us = w->now_us + for_us;
     schedule(w, n->stalled_until_us, event_new(WAKE, node, node, (struct slice){NULL, 0}));
 }
@@ -701,6 +704,14 @@ void world_cut(struct world *w, unsigned from, unsigned to, bool cut)
         return;
     w->cuts = grow(w->cuts, (w->cut_count + 1) * sizeof *w->cuts);
     w->cuts[w->cut_count++] = (struct cut){from, to};
+}
+
+bool world_reaches(const struct world *w, unsigned from, unsigned to)
+{
+    const struct node *a = &w->nodes[from], *b = &w->nodes[to];
+
+    return a->running && b->running && a->stalled_until_us <= w->now_us && b->stalled_until_us <= w->now_us &&
+           !is_cut(w, from, to) && w->weather.loss <= 0 && a->loss_out <= 0 && b->loss_in <= 0;
 }
 
 void world_run(struct world *w, int64_t for_us)

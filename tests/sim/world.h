@@ -47,7 +47,7 @@ void world_end(struct world *, unsigned node);
 
 /* The machine: unplugged it is silent, and what runs there runs on alone. */
 void world_unplug(struct world *, unsigned node, bool unplugged);
-/* The loop of that node does not run until then. */
+/* The loop of that node does not run until then, or longer if it was told so before. */
 void world_stall(struct world *, unsigned node, int64_t for_us);
 /* Its clock runs by that much faster, in parts of a million. */
 void world_drift(struct world *, unsigned node, int ppm);
@@ -57,6 +57,9 @@ void world_node_loss(struct world *, unsigned node, double out, double in);
 void world_side(struct world *, unsigned node, unsigned side);
 /* One way only: what `from` sends does not reach `to`. */
 void world_cut(struct world *, unsigned from, unsigned to, bool cut);
+
+/* Whether what `from` sends now reaches `to`, which is there to hear it. */
+bool world_reaches(const struct world *, unsigned from, unsigned to);
 
 void world_run(struct world *, int64_t for_us);
 int64_t world_now_us(const struct world *);

@@ -145,10 +145,10 @@ nodes_at()
     at "$1" CLUSTER NODES | sed 's/myself,//' | sort
 }
 
-# together N [I...]: these nodes (0 to N-1) know each other, each serves something, and they say the same.
+# together N [I...]: these nodes (0 to N-1) know each other, each serves its share, and they say the same.
 together()
 {
-    local n=$1 first i
+    local n=$1 first held i
 
     shift
     [ $# -gt 0 ] || set -- $(seq 0 $((n - 1)))
@@ -156,7 +156,8 @@ together()
     for i in "$@"; do
         [ "$(info_at "$i" cluster_members_alive)" = "$n" ] || return 1
         [ "$(info_at "$i" cluster_state)" = ok ] || return 1
-        [ "$(info_at "$i" cluster_granules_held)" -gt 0 ] || return 1
+        held=$(info_at "$i" cluster_granules_held)
+        [ $((held * n)) -gt 800 ] && [ $((held * n)) -lt 1200 ] || return 1
         [ "$(nodes_at "$i")" = "$first" ] || return 1
     done
     [ "$(echo "$first" | grep -c connected)" = "$n" ]

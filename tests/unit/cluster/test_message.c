@@ -39,7 +39,8 @@ static void same(const struct message *a, const struct message *b)
     assert_int_equal(a->type, b->type);
     assert_int_equal(a->seq, b->seq);
     assert_true(node_id_equals(&a->target, &b->target));
-    assert_true(a->vitals.epoch == b->vitals.epoch && a->vitals.load == b->vitals.load);
+    assert_true(a->vitals.epoch == b->vitals.epoch && a->vitals.load == b->vitals.load &&
+                a->vitals.table == b->vitals.table);
     assert_true(a->time_us == b->time_us);
     if (a->type == MESSAGE_RECORD) {
         assert_memory_equal(&a->record.id, &b->record.id, sizeof a->record.id);
@@ -60,8 +61,8 @@ static void all_messages_come_back(void **state)
 {
     uint8_t room[DATAGRAM_MAX];
     struct message sent[8] = {
-        {.type = MESSAGE_PING, .seq = 1, .target = id_of(9), .vitals = {UINT64_MAX, 5}, .time_us = 77},
-        {.type = MESSAGE_ACK, .seq = 2, .vitals = {1, 2}},
+        {.type = MESSAGE_PING, .seq = 1, .target = id_of(9), .vitals = {UINT64_MAX, 7, 5}, .time_us = 77},
+        {.type = MESSAGE_ACK, .seq = 2, .vitals = {1, 3, 2}},
         {.type = MESSAGE_NACK, .seq = 3},
         {.type = MESSAGE_RELAY, .seq = 4, .target = id_of(1)},
         {.type = MESSAGE_STRANGER, .seq = 5, .target = id_of(2)},

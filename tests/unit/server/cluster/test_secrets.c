@@ -59,13 +59,19 @@ static bool load(struct secrets *s, const char *bytes, char *err, size_t err_len
 }
 
 /* Which are in the ring, the one in use first, the others sorted. */
-static void expect(const struct secrets *s, const char *bytes)
+static void expect(struct secrets *s, const char *bytes)
 {
     uint32_t ids[KEYS_MAX];
     size_t count = keyring_list(secrets_ring(s), ids);
+    uint8_t key[KEY_BYTES];
     uint32_t current;
 
     assert_int_equal(count, strlen(bytes));
+    secrets_current(s, &current, key); /* as other threads see it */
+    assert_int_equal(current, ids[0]);
+    assert_int_equal(key[0], bytes[0]);
+    assert_true(secrets_find(s, ids[count - 1], key));
+    assert_false(secrets_find(s, ~ids[0], key));
     assert_int_equal(keyring_current(secrets_ring(s), &current)[0], bytes[0]);
     for (size_t i = 0; i < count; i++)
         assert_non_null(strchr(bytes, keyring_find(secrets_ring(s), ids[i])[0]));
