@@ -9,6 +9,7 @@
 #include "protocol/memcache_meta.h"
 #include "protocol/memcache_text.h"
 #include "server/check.h"
+#include "server/cluster/several.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/protect.h"
 #include "server/origin/origins.h"
@@ -331,8 +332,11 @@ static uint32_t answer_chunk(struct exec *x, const struct request *rq, uint32_t 
     }
     for (uint32_t i = 0; i < count; i++)
         store_prefetch_item(x->store, keys[i].hash);
-    for (uint32_t i = 0; i < count && x->session->parked == PARK_NOT; i++)
+    for (uint32_t i = 0; i < count && x->session->parked == PARK_NOT; i++) {
+        if (x->gathered != NULL)
+            several_before(x);
         hits += answer_key(x, &keys[i], with_cas);
+    }
     return hits;
 }
 
@@ -353,7 +357,7 @@ static void get(struct exec *x, const struct request *rq, bool with_cas)
         reply_line(x, MEMCACHE_BAD_LINE);
         return;
     }
-    if (rq->argc == 2) {
+    if (rq->argc == 2 && x->gathered == NULL) {
         struct key key = exec_key(x, rq, 1);
 
         hits = answer_key(x, &key, with_cas);
@@ -366,6 +370,8 @@ static void get(struct exec *x, const struct request *rq, bool with_cas)
         for (uint32_t i = 1; i < rq->argc && x->session->parked == PARK_NOT; i += KEYS_AT_ONCE)
             hits +=
                 answer_chunk(x, rq, i, rq->argc - i < KEYS_AT_ONCE ? rq->argc - i : KEYS_AT_ONCE, with_cas);
+        if (x->gathered != NULL && x->session->parked == PARK_NOT)
+            several_rest(x);
         if (protect_end(x, &several))
             return;
     }
@@ -423,8 +429,11 @@ static void gat(struct exec *x, const struct request *rq, bool with_cas)
     protect_begin(x, &several);
     for (uint32_t i = 2; i < rq->argc && x->session->parked == PARK_NOT; i++) {
         struct key key = exec_key(x, rq, i);
-        bool hit = answer_key(x, &key, with_cas);
+        bool hit;
 
+        if (x->gathered != NULL)
+            several_before(x);
+        hit = answer_key(x, &key, with_cas);
         if (hit) {
             memcache_touch(x, &key, memcache_expiry(x->now, seconds));
         } else {
@@ -434,6 +443,8 @@ static void gat(struct exec *x, const struct request *rq, bool with_cas)
         counter_add(x->counters, keyspace_hits, hit);
         counter_add(x->counters, keyspace_misses, !hit);
     }
+    if (x->gathered != NULL && x->session->parked == PARK_NOT)
+        several_rest(x);
     if (!protect_end(x, &several))
         reply_raw(x, MEMCACHE_END, 5);
 }
