@@ -13,6 +13,7 @@
 #include "server/check.h"
 #include "server/cluster/forward.h"
 #include "server/cluster/guest.h"
+#include "server/cluster/scope.h"
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
@@ -493,6 +494,12 @@ static bool run_elsewhere(struct exec *x, struct entry *e, unsigned modes)
     CHECK_UNREACHABLE();
 }
 
+/* Nothing has to be fetched for what of it is executed here. False: it waits, or is answered. */
+static bool is_ready(struct exec *x, const struct command *command, const struct request *rq, unsigned modes)
+{
+    return !(modes & SERVER_ORIGINS) || origins_ready(x, command, rq);
+}
+
 /* The session or the server is in a mode where a request is more than its handler. */
 static void run_specially(struct exec *x, struct entry *e, unsigned modes)
 {
@@ -505,6 +512,8 @@ static void run_specially(struct exec *x, struct entry *e, unsigned modes)
         x->session->parked = PARK_PAUSED;
         return;
     }
+    if ((modes & SERVER_CLUSTER) && !scope_ready(x, command, &rq))
+        return;
     if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
         if ((modes & SERVER_ORIGINS) && !origins_may_queue(x, command, rq)) {
             transaction_spoil(x->session);
@@ -513,12 +522,13 @@ static void run_specially(struct exec *x, struct entry *e, unsigned modes)
         transaction_queue(x, command, rq);
         return;
     }
-    if ((modes & SERVER_CLUSTER) && run_elsewhere(x, e, modes))
+    if ((modes & SERVER_CLUSTER) && !scope_is_open(x) && run_elsewhere(x, e, modes))
         return;
-    if ((modes & SERVER_ORIGINS) && !origins_ready(x, command, rq))
-        return;
-    run_observed(x, command, rq, modes);
+    if (is_ready(x, command, rq, modes))
+        run_observed(x, command, rq, modes);
     x->instead = false;
+    if (scope_is_open(x))
+        scope_end(x, command);
 }
 
 void dispatch_execute(struct exec *x, const struct command *command, struct request *rq)
@@ -667,7 +677,7 @@ static void run_memcache(struct exec *x, struct entry *e)
 static void run_memcache_specially(struct exec *x, struct entry *e, unsigned modes)
 {
     bool stranger = !x->session->authenticated && memcache_auth_needed(x->server);
-    struct request line = e->request;
+    struct request line = e->request, *rq = &line;
     enum forward_verdict verdict;
     struct slice words[2];
 
@@ -684,13 +694,19 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         return;
     }
     verdict = modes & SERVER_CLUSTER ? forward_memcache(x, e) : FORWARD_HERE;
-    if (verdict == FORWARD_HERE && (modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line, &e->request))
+    if (verdict == FORWARD_HERE && (modes & SERVER_CLUSTER) && !scope_ready_line(x, &rq, &e->request))
         return;
-    if (verdict != FORWARD_DONE)
-        run_memcache(x, e);
+    if (!x->session->binary)
+        e->request = *rq; /* what of it is for this node */
+    if (verdict != FORWARD_HERE || !(modes & SERVER_ORIGINS) || origins_ready_memcache(x, rq, &e->request)) {
+        if (verdict != FORWARD_DONE)
+            run_memcache(x, e);
+        if ((modes & SERVER_MONITORED) && x->session->parked == PARK_NOT)
+            monitor_feed(x, NULL, rq);
+    }
     x->instead = false;
-    if ((modes & SERVER_MONITORED) && x->session->parked == PARK_NOT)
-        monitor_feed(x, NULL, &line);
+    if (scope_is_open(x))
+        scope_end(x, NULL);
 }
 
 static inline void run_entry(struct exec *x, struct entry *e, unsigned modes)

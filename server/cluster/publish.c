@@ -4,6 +4,7 @@
 
 #include "server/cluster/control_inside.h"
 #include "server/cluster/routes.h"
+#include "server/cluster/scope.h"
 #include "server/log.h"
 
 /* ---- routes ---- */
@@ -96,12 +97,17 @@ void publish_routes(void *owner, const struct cluster_state *state, enum cluster
                     const struct node_id *about)
 {
     struct control *c = owner;
+    const struct routes *before = routes_pin_current(c->server);
     struct routes *r = make_routes_at_last(state);
 
-    /* Only this thread replaces them, so those of before are there until routes_publish(). */
-    log_placement(atomic_load_explicit(&c->server->routes, memory_order_relaxed), r, cause, about);
-    routes_publish(c->server, r);
+    if (before != NULL && before->view->epoch == r->view->epoch)
+        r->since = before->since;
+    log_placement(before, r, cause, about);
+    routes_publish(c->server, r);   /* only this thread replaces them, so these are there until the next */
     server_wake_workers(c->server); /* requests may be waiting for these */
+    if (before != NULL)
+        scope_lost_slots(c->server, before, r);
+    routes_unpin(&before);
 }
 
 /* ---- the log ---- */
