@@ -1,7 +1,7 @@
 #include "cluster/slot.h"
 
-/* Eight bytes at a time: step[k][b] is what byte b does to the remainder with k more bytes behind it. Four bits
- * at a time would need 32 bytes of table instead of 4 KiB and five times as long, twice for each request
+/* Eight bytes at a time: step[k][b] is what byte b does to the remainder with k more bytes behind it. Four
+ * bits at a time would need 32 bytes of table instead of 4 KiB and five times as long, twice for each request
  * that another node executes. Filled before main(). */
 enum { AT_ONCE = 8 };
 static uint16_t step[AT_ONCE][256];

@@ -76,8 +76,8 @@ bool peer_header_decode(const uint8_t *head, struct peer_header *out)
                                 .id = get32(head + 8),
                                 .time_ms = get32(head + 12),
                                 .epoch = get64(head + 16)};
-    if (shape == NULL || out->length < PEER_HEADER - PEER_LENGTH ||
-        peer_body(out) < shape->least || peer_body(out) > shape->most)
+    if (shape == NULL || out->length < PEER_HEADER - PEER_LENGTH || peer_body(out) < shape->least ||
+        peer_body(out) > shape->most)
         return false;
     if (shape->asks ? out->dialect > PEER_BINARY || out->flags > PEER_FLAGS
                     : (out->dialect | out->db | out->flags) != 0)

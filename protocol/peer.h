@@ -7,13 +7,11 @@
  *   id     of the call: chosen by who asks, the same in all that is said about it
  *   time   request: milliseconds of patience left;  PARKED: for how long it may wait, all ones: nobody knows
  *   epoch  of the sender's view
- *   body of a REQUEST: 8 asker   4 argc   4 bytes of data   argc * 4 bytes of each word   the words   the data
- *   body of a TRANSACTION: as many times as it has parts: 4 bytes of it   a REQUEST's body
- *   body of an ANSWER: 1 status, then the reply as the client is to get it
- *   body of a HELLO: 4 version   16 cluster   20 node id   32 nonce
- *   body of a CHALLENGE: 4 version   20 node id   32 nonce   4 key id   32 proof
- *   body of a PROOF: 4 key id   32 proof
- *   of a PARKED, of a FORGET: none; of others: their own
+ *   body of a REQUEST: 8 asker   4 argc   4 bytes of data   argc * 4 bytes of each word   the words   the
+ * data body of a TRANSACTION: as many times as it has parts: 4 bytes of it   a REQUEST's body body of an
+ * ANSWER: 1 status, then the reply as the client is to get it body of a HELLO: 4 version   16 cluster   20
+ * node id   32 nonce body of a CHALLENGE: 4 version   20 node id   32 nonce   4 key id   32 proof body of a
+ * PROOF: 4 key id   32 proof of a PARKED, of a FORGET: none; of others: their own
  *
  * The asker tells the clients of one link apart; it names nobody outside of it.
  * What a kind does not use in the header is 0. Every frame has one encoding, and
@@ -104,10 +102,11 @@ enum peer_cut peer_cut(const uint8_t *data, size_t len, struct peer_header *head
 /* A REQUEST's body: how long it is, and its bytes; the caller has the room. */
 size_t peer_request_size(const struct request *rq);
 uint8_t *peer_put_request(uint8_t *p, const struct request *rq, uint64_t asker);
-/* Words and data point into the body. PARSE_DONE; PARSE_ARGV_FULL: argv is too small, argc says what is needed;
- * PARSE_BROKEN: it is none. */
+/* Words and data point into the body. PARSE_DONE; PARSE_ARGV_FULL: argv is too small, argc says what is
+ * needed; PARSE_BROKEN: it is none. */
 enum parse_status peer_request_decode(struct slice body, struct request *rq, uint64_t *asker);
-/* The next part of a TRANSACTION's body, which is advanced beyond it. False: there is none, or it is cut off. */
+/* The next part of a TRANSACTION's body, which is advanced beyond it. False: there is none, or it is cut off.
+ */
 bool peer_next_part(struct slice *body, struct slice *part);
 
 struct peer_hello {

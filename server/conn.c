@@ -124,7 +124,8 @@ bool conn_init_guest(struct conn *c, struct host *host, const struct conn *link)
 {
     struct worker *w = link->worker;
 
-    if (!session_init(&c->session, DIALECT_RESP, -1, link->session.address, link->session.local_address, w->now))
+    if (!session_init(&c->session, DIALECT_RESP, -1, link->session.address, link->session.local_address,
+                      w->now))
         return false;
     c->timer.fire = on_timer;
     c->worker = w;
@@ -305,7 +306,8 @@ static size_t all_held(const struct conn *c, size_t *blobs)
 
     *blobs += request + reply;
     return c->rest_len + request + replies + reply + transaction + c->session.held_bytes +
-           gather_holds(&c->session) + forward_holds(&c->session);
+           (c->session.calls != NULL ? forward_holds(&c->session) : 0) +
+           (c->session.gather != NULL ? gather_holds(&c->session) : 0);
 }
 
 size_t conn_holds(const struct conn *c)
@@ -1005,7 +1007,8 @@ static void on_timer(struct timer *timer)
 
 bool conn_may_idle(const struct conn *c)
 {
-    return c->session.parked != PARK_NOT || c->host != NULL || (c->session.modes & (SESSION_SUBSCRIBED | SESSION_MONITOR));
+    return c->session.parked != PARK_NOT || c->host != NULL ||
+           (c->session.modes & (SESSION_SUBSCRIBED | SESSION_MONITOR));
 }
 
 void conn_flush_at_exit(struct conn *c)

@@ -66,7 +66,8 @@ void conn_finish(struct conn *conn);
 
 /* Zeroed memory becomes one, beside its link. False: memory is short. */
 bool conn_init_guest(struct conn *guest, struct host *host, const struct conn *link);
-/* Its request, which is the frame, was parked, or parked again (no frame): keeps a copy. False: memory is short. */
+/* Its request, which is the frame, was parked, or parked again (no frame): keeps a copy. False: memory is
+ * short. */
 bool conn_park_guest(struct conn *guest, struct slice frame);
 
 /* ---- for those who speak to it unasked: push.c ---- */

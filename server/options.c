@@ -1006,7 +1006,9 @@ void options_print_man(FILE *out)
           "with spaces goes in quotes. Sizes may end in k, m, g or t (powers of 1000), or in\n"
           "kb, mb, gb or tb (powers of 1024).\n"
           ".PP\n"
-          "SIGTERM and SIGINT stop the node cleanly.\n"
+          "SIGTERM and SIGINT stop the node cleanly; in a cluster it first hands over to the\n"
+          "others what it holds. A second one does not wait. SIGHUP opens the log anew, and\n"
+          "reads memcache\\-auth\\-file and cluster\\-secret\\-file again.\n"
           ".SH OPTIONS\n",
           out);
     for (size_t i = 0; i < ROWS; i++) {

@@ -84,9 +84,9 @@ struct session {
     enum park_outcome outcome; /* of its first request; PARK_FRESH when that was never parked */
     instant parked_first;      /* when its first request was parked first; unless PARK_FRESH */
     instant park_until;        /* PARK_WAITING: ms 0 for ever */
-    instant park_look;         /* ... or PARK_CALL: before that it wants to be looked at again; ms 0: no need */
-    struct push *push;         /* NULL until it is spoken to unasked; push.h */
-    _Atomic bool killed;       /* CLIENT KILL by another: the worker closes it */
+    instant park_look;   /* ... or PARK_CALL: before that it wants to be looked at again; ms 0: no need */
+    struct push *push;   /* NULL until it is spoken to unasked; push.h */
+    _Atomic bool killed; /* CLIENT KILL by another: the worker closes it */
     int db;
     int fd;                              /* for CLIENT LIST only */
     unsigned worker;                     /* index of its owner */
@@ -111,9 +111,9 @@ struct session {
     struct gather *gather;        /* of its first request, while other nodes answer parts of it; cluster/gather.h */
     instant moved;                /* when it was last told MOVED; ms 0: never; cluster/redirect.h */
     uint64_t commands;
-    uint64_t position;                   /* bytes of what its client has sent that are done with */
-    struct forward *calls, *calls_last;  /* requests that other nodes execute; cluster/forward.c's */
-    struct session *next, *prev; /* in the registry; clients.c's alone */
+    uint64_t position;                  /* bytes of what its client has sent that are done with */
+    struct forward *calls, *calls_last; /* requests that other nodes execute; cluster/forward.c's */
+    struct session *next, *prev;        /* in the registry; clients.c's alone */
 };
 
 /* Takes over nothing: addresses are copied. False when memory is short. */

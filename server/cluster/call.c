@@ -141,8 +141,9 @@ bool calls_parked(struct link *l, const struct peer_header *h)
     if (c == NULL)
         return true;
     c->parked = true;
-    c->deadline = h->time_ms == PEER_FOR_EVER ? (instant){0}
-                                              : after(after(w->now, (span){h->time_ms}), grace);
+    c->deadline = (instant){0};
+    if (h->time_ms != PEER_FOR_EVER)
+        c->deadline = after(after(w->now, (span){h->time_ms}), grace);
     if (c->told != NULL)
         c->told(c->arg, h->time_ms);
     return true;
@@ -232,12 +233,15 @@ static struct call *end_soon(struct links *links, struct call *c, bool refused)
 static bool is_full(const struct links *links, const struct link *l, size_t more)
 {
     const struct options *o = links->worker->exec.options;
+    size_t pending = out_pending(&l->out);
 
+    /* One that is longer than the limit goes alone. */
     return links->calls >= (uint32_t)option_live(o, cluster_calls_max) ||
-           out_pending(&l->out) + more > option_live(o, cluster_link_buffer);
+           (pending > 0 && pending + more > option_live(o, cluster_link_buffer));
 }
 
-/* The slot, and `size` bytes of room behind the frame's header; NULL in *body: there is nothing to be written. */
+/* The slot, and `size` bytes of room behind the frame's header; NULL in *body: there is nothing to be
+ * written. */
 static struct call *begin(struct worker *w, uint16_t to, size_t size, const struct call_options *o,
                           uint8_t **body)
 {
@@ -281,8 +285,7 @@ static struct call *begin(struct worker *w, uint16_t to, size_t size, const stru
     return c;
 }
 
-struct call *call_begin(struct worker *w, uint16_t to, const struct request *rq,
-                        const struct call_options *o)
+struct call *call_begin(struct worker *w, uint16_t to, const struct request *rq, const struct call_options *o)
 {
     uint8_t *body;
     struct call *c = begin(w, to, peer_request_size(rq), o, &body);

@@ -39,7 +39,7 @@ struct call_options {
     uint8_t hops;              /* that the request has come already */
     uint32_t patience_ms;      /* from now */
     uint64_t asker;            /* tells clients apart at the other side; 0: none in particular */
-    /* Always called once, unless the call is forgotten. */
+    /* Always called once, unless the call is forgotten. May note and wake; neither begin nor forget calls. */
     void (*done)(void *arg, struct call *call, const struct call_answer *answer);
     /* May be NULL. The request waits there, for so long at most; PEER_FOR_EVER: nobody knows. */
     void (*told)(void *arg, uint32_t ms);

@@ -1,3 +1,4 @@
+#include "server/cluster/forward.h"
 #include "server/cluster/control.h"
 
 #include <errno.h>
@@ -475,6 +476,10 @@ bool control_open(struct server *server, char *err, size_t err_len)
         return false;
     if (o->cluster_name[0] == '\0') {
         snprintf(err, err_len, "cluster-name: a cluster needs a name");
+        return false;
+    }
+    if (o->databases > FORWARD_VOID) {
+        snprintf(err, err_len, "databases: a node of a cluster has %d at most", FORWARD_VOID);
         return false;
     }
     c->identity = secrets_identity(o->cluster_name);

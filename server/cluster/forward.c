@@ -17,11 +17,11 @@
 #include "server/worker.h"
 
 enum {
-    ROOM = 128,                /* bytes of an answer that need no memory of their own */
-    PIN_BYTES = 16 * 1024,     /* of an answer: kept, and sent, from where it was received */
-    FULL_BYTES = 256 * 1024,   /* of answers at once: time to send */
-    LOOK_FIRST_MS = 5,         /* when one is asked again whose node said that it does not serve the key ... */
-    LOOK_MOST_MS = 100,        /* ... and ever later, up to this, unless there are new routes */
+    ROOM = 128,              /* bytes of an answer that need no memory of their own */
+    PIN_BYTES = 16 * 1024,   /* of an answer: kept, and sent, from where it was received */
+    FULL_BYTES = 256 * 1024, /* of answers at once: time to send */
+    LOOK_FIRST_MS = 5,       /* when one is asked again whose node said that it does not serve the key ... */
+    LOOK_MOST_MS = 100,      /* ... and ever later, up to this, unless there are new routes */
     HOPS_MOST = PEER_HOPS,
 };
 
@@ -92,9 +92,9 @@ static bool set_is_plain(const struct request *rq)
  * finds nothing.) */
 static bool resp_repeats(const struct command *c, const struct request *rq)
 {
-    static command_handler *const same[] = {cmd_setex,     cmd_psetex,    cmd_del,     cmd_invalidate, cmd_expireat,
-                                            cmd_pexpireat, cmd_persist,   cmd_expire,  cmd_pexpire,    cmd_getex,
-                                            cmd_setbit,    cmd_setrange};
+    static command_handler *const same[] = {cmd_setex,    cmd_psetex,    cmd_del,     cmd_invalidate,
+                                            cmd_expireat, cmd_pexpireat, cmd_persist, cmd_expire,
+                                            cmd_pexpire,  cmd_getex,     cmd_setbit,  cmd_setrange};
 
     if (c->flags & CMD_READONLY)
         return true;
@@ -152,8 +152,10 @@ static bool meta_errand(const struct request *rq, enum meta_verb verb, struct er
     if (verb == META_NOOP || rq->argc < 2 || rq->argv[1].len > MEMCACHE_KEY_MAX)
         return false;
     errand->key = rq->argv[1];
-    errand->reads = (verb == META_GET && !has_flag(rq, 2, 'N') && !has_flag(rq, 2, 'R')) || verb == META_DEBUG;
-    errand->repeats = verb == META_GET || verb == META_DEBUG || (verb == META_DELETE && !has_flag(rq, 2, 'C')) ||
+    errand->reads =
+        (verb == META_GET && !has_flag(rq, 2, 'N') && !has_flag(rq, 2, 'R')) || verb == META_DEBUG;
+    errand->repeats = verb == META_GET || verb == META_DEBUG ||
+                      (verb == META_DELETE && !has_flag(rq, 2, 'C')) ||
                       (verb == META_SET && !has_flag(rq, 3, 'C') && !has_flag(rq, 3, 'M'));
     return decode_key(rq, errand);
 }
@@ -279,8 +281,9 @@ static struct forward *at_turn(struct session *s, uint64_t ends)
     return s->calls != NULL && s->calls->ends == ends ? s->calls : NULL;
 }
 
-/* Behind all that stand before it in what the client has sent. That is nearly always the end of the queue; but
- * one that was to be executed here, and had to wait, may be served elsewhere by the time it is its turn. */
+/* Behind all that stand before it in what the client has sent. That is nearly always the end of the queue;
+ * but one that was to be executed here, and had to wait, may be served elsewhere by the time it is its turn.
+ */
 static void put_in_line(struct session *s, struct forward *f)
 {
     struct forward **at = &s->calls;
@@ -330,7 +333,8 @@ static struct forward *append(struct worker *w, struct session *s, const struct 
 /* False: memory is short. */
 static bool keep(struct forward *f, const struct call_answer *answer)
 {
-    uint8_t *copy = f->room;
+    struct slice bytes = answer->bytes;
+    uint8_t *copy;
 
     if (answer->blob != NULL && answer->bytes.len >= PIN_BYTES) {
         f->blob = answer->blob;
@@ -338,11 +342,12 @@ static bool keep(struct forward *f, const struct call_answer *answer)
         f->answer = answer->bytes;
         return true;
     }
-    if (answer->bytes.len > ROOM && (copy = malloc(answer->bytes.len)) == NULL)
+    copy = bytes.len <= ROOM ? f->room : malloc(bytes.len);
+    if (copy == NULL)
         return false;
-    if (answer->bytes.len > 0)
-        memcpy(copy, answer->bytes.data, answer->bytes.len);
-    f->answer = (struct slice){copy, answer->bytes.len};
+    f->answer = (struct slice){copy, bytes.len};
+    if (bytes.len > 0)
+        memcpy(copy, bytes.data, bytes.len);
     return true;
 }
 
@@ -375,7 +380,11 @@ static void on_done(void *arg, struct call *call, const struct call_answer *answ
     (void)call;
     f->call = NULL;
     switch (answer->end) {
-    case CALL_ANSWERED: f->state = keep(f, answer) ? FORWARD_ANSWERED : FORWARD_UNKNOWN; break;
+    case CALL_ANSWERED:
+        f->state = keep(f, answer) ? FORWARD_ANSWERED : FORWARD_UNKNOWN;
+        if (answer->bytes.len >= PIN_BYTES)
+            conn_account(conn_of(f->session)); /* a client can make this node hold many of these */
+        break;
     case CALL_NOT_MINE:
     case CALL_UNSENT:
     case CALL_REFUSED: ask_later(f); break;
@@ -398,8 +407,9 @@ static void on_told(void *arg, uint32_t ms)
     if (ms == PEER_FOR_EVER)
         f->deadline = (instant){INT64_MAX};
     else
-        f->deadline = after(c->worker->now, (span){(int64_t)ms + option_live(c->worker->exec.options,
-                                                                            cluster_forward_timeout)});
+        f->deadline =
+            after(c->worker->now,
+                  (span){(int64_t)ms + option_live(c->worker->exec.options, cluster_forward_timeout)});
     if (c->host != NULL)
         guest_waits(c, ms);
     else
@@ -638,7 +648,8 @@ static enum forward_verdict in_the_void(struct exec *x, enum forward_verdict ver
     if (verdict == FORWARD_MISS) {
         x->db = FORWARD_VOID;
         if (x->first_key.data != NULL)
-            x->first_key = store_key_in(x->store, FORWARD_VOID, (struct slice){x->first_key.data, x->first_key.len});
+            x->first_key =
+                store_key_in(x->store, FORWARD_VOID, (struct slice){x->first_key.data, x->first_key.len});
     }
     return verdict;
 }

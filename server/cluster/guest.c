@@ -125,7 +125,8 @@ static uint64_t epoch_of(const struct worker *w)
 /* Behind whatever else goes out by that link. */
 static struct out *voice(struct conn *link)
 {
-    (void)conn_voice(link); /* which is then looked at after the turn; it may be closed for holding too much */
+    (void)conn_voice(
+        link); /* which is then looked at after the turn; it may be closed for holding too much */
     return &link->pending;
 }
 
@@ -449,7 +450,8 @@ static void begin_answer(struct out *out)
 }
 
 /* What came since the mark is the reply. */
-static void end_answer(struct worker *w, struct out *out, size_t mark, size_t pinned, const struct asked *asked)
+static void end_answer(struct worker *w, struct out *out, size_t mark, size_t pinned,
+                       const struct asked *asked)
 {
     struct peer_header h = {.kind = PEER_ANSWER, .id = asked->header.id, .epoch = epoch_of(w)};
     size_t body;
@@ -466,8 +468,8 @@ static bool is_too_long(const struct host *h, const struct out *out, size_t mark
     return out->len - mark + out->pinned_bytes - pinned > h->reply_most;
 }
 
-/* Executes one frame for x->session and writes the answer; nothing if it was parked. False: this session has been
- * brought into a state that no request may leave behind. */
+/* Executes one frame for x->session and writes the answer; nothing if it was parked. False: this session has
+ * been brought into a state that no request may leave behind. */
 static bool answer(struct worker *w, const struct host *h, struct entry *e, struct asked *asked)
 {
     struct exec *x = &w->exec;
@@ -554,8 +556,7 @@ static unsigned execute(struct worker *w, struct host *h, struct dispatch_input 
         x->backing = entry_backing(w->server, in, &e->request);
         *alive = answer(w, h, e, &b->asked[i]);
         if (*alive && s->parked != PARK_NOT)
-            *alive = take_in(w, h, &b->asked[i],
-                             (struct slice){in->data + e->begin, e->end - e->begin});
+            *alive = take_in(w, h, &b->asked[i], (struct slice){in->data + e->begin, e->end - e->begin});
         i++;
         if (x->out->len + x->out->pinned_bytes >= FULL_BYTES)
             break;

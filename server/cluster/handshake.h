@@ -11,8 +11,8 @@
  * nobody can send a proof back to who made it. The key is the one that the answerer uses; the asker must
  * have it in its ring, so keys can be changed while the cluster runs (cluster/keyring.h).
  *
- * This says who is at the other end when the link begins. It does not seal what follows: who can read or write
- * between the nodes can read and change what they say. */
+ * This says who is at the other end when the link begins. It does not seal what follows: who can read or
+ * write between the nodes can read and change what they say. */
 #ifndef CORRAL_HANDSHAKE_H
 #define CORRAL_HANDSHAKE_H
 

@@ -128,8 +128,8 @@ static void fail(struct link *l, const char *why)
         l->down_since_ms = w->ticks_ms;
         counter_add(w->exec.counters, link_lost, 1);
         if (worker_may_log(w))
-            log_event(LOG_LEVEL_NOTICE, "link_lost", "node=%.*s worker=%u calls=%s reason=\"%s\"", NODE_ID_TEXT,
-                      name, w->index, l->first != NULL ? "some" : "none", why);
+            log_event(LOG_LEVEL_NOTICE, "link_lost", "node=%.*s worker=%u calls=%s reason=\"%s\"",
+                      NODE_ID_TEXT, name, w->index, l->first != NULL ? "some" : "none", why);
     }
     if (was_up || strcmp(why, strerror(ECONNREFUSED)) == 0)
         control_link_refused(w->server->control, &l->node);
@@ -502,8 +502,10 @@ void links_free(struct links **links)
     *links = NULL;
     if (all == NULL)
         return;
-    HASH_ITER(hh, all->by_node, l, next)
+    for (l = all->by_node; l != NULL; l = next) {
+        next = l->hh.next;
         forget(l);
+    }
     calls_end_unsent(all);
     CHECK(all->calls == 0);
     for (uint32_t chunk = 0; chunk * 64 < all->slots_len; chunk++)
@@ -535,8 +537,8 @@ static void follow_routes(struct links *links)
     view = w->routes.routes->view;
     links->followed = w->routes.routes->version;
     index_members(links, w->routes.routes);
-    HASH_ITER(hh, links->by_node, l, next)
-    {
+    for (l = links->by_node; l != NULL; l = next) {
+        next = l->hh.next;
         if (is_gone(view, &l->node))
             forget(l);
         else

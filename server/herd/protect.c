@@ -232,8 +232,8 @@ static struct held_lease **find_held(struct session *s, uint64_t who, const stru
 {
     struct held_lease **at = &s->held;
 
-    while (*at != NULL &&
-           ((*at)->asker != who || (*at)->db != key->db || (*at)->len != key->len || memcmp((*at)->name, key->data, key->len) != 0))
+    while (*at != NULL && ((*at)->asker != who || (*at)->db != key->db || (*at)->len != key->len ||
+                           memcmp((*at)->name, key->data, key->len) != 0))
         at = &(*at)->next;
     return at;
 }

@@ -70,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
         size_t all = PEER_LENGTH + (size_t)h.length;
 
         HOLDS(all <= len && body.data == in + PEER_HEADER && PEER_HEADER + body.len == all);
-        HOLDS(peer_put_header(head, &h, body.len) == head + PEER_HEADER && memcmp(head, in, PEER_HEADER) == 0);
+        HOLDS(peer_put_header(head, &h, body.len) == head + PEER_HEADER &&
+              memcmp(head, in, PEER_HEADER) == 0);
         if (h.kind == PEER_REQUEST)
             check_request(body);
         else if (h.kind == PEER_TRANSACTION)

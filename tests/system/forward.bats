@@ -330,3 +330,18 @@ packet()
         [ "$(wc -l <"$BATS_TEST_TMPDIR/got.$c")" = 60 ]
     done
 }
+
+@test "values as long as a node takes, and databases other than the first" {
+    start_three --cluster-link-buffer 64kb
+    head -c 20000000 /dev/zero | tr '\0' v >"$BATS_TEST_TMPDIR/value"
+    for i in 0 1 2; do
+        k=$(key_at "$i" db)
+        is OK at 0 -n 3 -x SET "$k" <"$BATS_TEST_TMPDIR/value"
+        is 20000000 at 1 -n 3 STRLEN "$k"
+        is '' at 2 GET "$k"
+    done
+    refused --cluster-enabled yes --bind 127.0.0.1 --databases 256 --port "$(free_port)" --memcache-port 0 \
+        --cluster-port "$(free_port)"
+    [ "$status" != 0 ]
+    [[ $output == *"255 at most"* ]]
+}

@@ -12,8 +12,13 @@
 
 enum { ROOM = 4096, WORDS = 8 };
 
-static const struct peer_header asking = {
-    .kind = PEER_REQUEST, .dialect = PEER_TEXT, .db = 3, .flags = 2 | PEER_NO_TOUCH, .id = 7, .time_ms = 900, .epoch = 1ull << 40};
+static const struct peer_header asking = {.kind = PEER_REQUEST,
+                                          .dialect = PEER_TEXT,
+                                          .db = 3,
+                                          .flags = 2 | PEER_NO_TOUCH,
+                                          .id = 7,
+                                          .time_ms = 900,
+                                          .epoch = 1ull << 40};
 
 static size_t put_frame(uint8_t *to, const struct peer_header *h, const struct request *rq)
 {

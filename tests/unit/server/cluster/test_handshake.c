@@ -52,8 +52,8 @@ static enum handshake_fault greet(struct side *answerer, const struct frame *hel
     enum handshake_fault fault;
 
     challenge->end = challenge->bytes;
-    fault =
-        handshake_greeted(&answerer->handshake, &answerer->self, &hello->header, hello->body, &challenge->end);
+    fault = handshake_greeted(&answerer->handshake, &answerer->self, &hello->header, hello->body,
+                              &challenge->end);
     if (fault == HANDSHAKE_OK)
         deliver(challenge);
     return fault;
@@ -64,8 +64,8 @@ static enum handshake_fault challenge(struct side *asker, const struct frame *ch
     enum handshake_fault fault;
 
     proof->end = proof->bytes;
-    fault =
-        handshake_challenged(&asker->handshake, &asker->self, &challenge->header, challenge->body, &proof->end);
+    fault = handshake_challenged(&asker->handshake, &asker->self, &challenge->header, challenge->body,
+                                 &proof->end);
     if (fault == HANDSHAKE_OK)
         deliver(proof);
     return fault;
