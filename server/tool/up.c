@@ -342,10 +342,10 @@ static void say_how(const struct up *up)
            "  redis-cli -p %d set greeting hello\n"
            "  printf 'get greeting\\r\\nquit\\r\\n' | nc 127.0.0.1 %d\n"
            "  redis-cli -c -p %d get greeting\n"
-           "  corral -p %d nodes\n"
+           "  %s -p %d nodes\n"
            "\nCtrl-C stops %s.\n",
-           up->port, up->memcache_port + (int)up->nodes - 1, up->client_port, up->port,
-           up->nodes > 1 ? "them all" : "it");
+           up->port, up->memcache_port + (int)up->nodes - 1, up->client_port, program_invocation_name,
+           up->port, up->nodes > 1 ? "them all" : "it");
     fflush(stdout);
 }
 
