@@ -108,8 +108,8 @@ struct session {
     struct held_lease *held;            /* leases it got without asking; herd/protect.c's */
     unsigned held_len;
     size_t held_bytes;
-    struct gather *gather;        /* of its first request, while other nodes answer parts of it; cluster/gather.h */
-    instant moved;                /* when it was last told MOVED; ms 0: never; cluster/redirect.h */
+    struct gather *gather; /* of its first request, while other nodes answer parts of it; cluster/gather.h */
+    instant moved;         /* when it was last told MOVED; ms 0: never; cluster/redirect.h */
     uint64_t commands;
     uint64_t position;                  /* bytes of what its client has sent that are done with */
     struct forward *calls, *calls_last; /* requests that other nodes execute; cluster/forward.c's */

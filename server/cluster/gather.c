@@ -102,7 +102,8 @@ static bool copy_answer(struct part *p, struct slice bytes)
         return false;
     if (bytes.len > 0)
         memcpy(copy, bytes.data, bytes.len);
-    p->answer = (struct slice){copy, bytes.len};
+    p->answer.data = copy;
+    p->answer.len = bytes.len;
     return true;
 }
 
