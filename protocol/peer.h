@@ -64,7 +64,14 @@ enum peer_flags {
     PEER_FLAGS = 31,
 };
 
-enum peer_status { PEER_OK, PEER_NOT_MINE, PEER_OVERLOADED, PEER_CLOSING, PEER_STATUSES };
+enum peer_status {
+    PEER_OK,
+    PEER_NOT_MINE,   /* not served here, and not executed */
+    PEER_OVERLOADED, /* not executed */
+    PEER_CLOSING,    /* the same */
+    PEER_LOST,       /* passed on, and lost there: may have been executed */
+    PEER_STATUSES
+};
 
 struct peer_header {
     uint32_t length; /* of what follows the first four bytes */

@@ -30,6 +30,13 @@ void clients_free(struct clients **clients)
     *clients = NULL;
 }
 
+void clients_name(struct clients *clients, struct session *session)
+{
+    clients_lock(clients);
+    session->id = ++clients->last_id;
+    clients_unlock(clients);
+}
+
 void clients_add(struct clients *clients, struct session *session)
 {
     clients_lock(clients);

@@ -13,6 +13,8 @@ struct clients;
 struct clients *clients_new(void);
 void clients_free(struct clients **clients);
 
+/* Gives a session its id, without adding it: to those whom no client sees. */
+void clients_name(struct clients *clients, struct session *session);
 /* Also gives the session its id. */
 void clients_add(struct clients *clients, struct session *session);
 void clients_remove(struct clients *clients, struct session *session);

@@ -9,6 +9,8 @@
 
 #include "server/check.h"
 #include "server/clients.h"
+#include "server/cluster/forward.h"
+#include "server/cluster/guest.h"
 #include "server/herd/herd.h"
 #include "server/herd/protect.h"
 #include "server/log.h"
@@ -63,6 +65,36 @@ struct conn *conn_new(enum dialect dialect, int fd, const char *address, const c
     return c;
 }
 
+static bool is_link(const struct conn *c)
+{
+    return c->session.dialect == DIALECT_PEER;
+}
+
+static bool is_guest(const struct conn *c)
+{
+    return c->host != NULL && !host_is_link(c);
+}
+
+static void enlist(struct conn *c)
+{
+    struct worker *w = c->worker;
+
+    c->next = w->conns;
+    if (c->next != NULL)
+        c->next->prev = c;
+    w->conns = c;
+}
+
+static void strike_out(struct conn *c)
+{
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        c->worker->conns = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+}
+
 bool conn_open(struct conn *c, struct worker *w)
 {
     c->worker = w;
@@ -76,11 +108,28 @@ bool conn_open(struct conn *c, struct worker *w)
         conn_close(c);
         return false;
     }
-    c->next = w->conns;
-    if (c->next != NULL)
-        c->next->prev = c;
-    w->conns = c;
-    clients_add(w->server->registry, &c->session);
+    if (is_link(c) && !host_open(c)) {
+        c->worker = NULL;
+        conn_close(c);
+        return false;
+    }
+    enlist(c);
+    if (!is_link(c))
+        clients_add(w->server->registry, &c->session);
+    return true;
+}
+
+bool conn_init_guest(struct conn *c, struct host *host, const struct conn *link)
+{
+    struct worker *w = link->worker;
+
+    if (!session_init(&c->session, DIALECT_RESP, -1, link->session.address, link->session.local_address, w->now))
+        return false;
+    c->timer.fire = on_timer;
+    c->worker = w;
+    c->host = host;
+    c->session.worker = w->index;
+    clients_name(w->server->registry, &c->session);
     return true;
 }
 
@@ -119,13 +168,16 @@ static void touch(struct conn *c)
 static void unpark(struct conn *c)
 {
     struct session *s = &c->session;
+    bool was_call = s->parked == PARK_CALL;
 
     if (s->parked == PARK_NOT)
         return;
     s->parked = PARK_NOT;
+    timers_cancel(&c->worker->timers, &c->timer);
+    if (was_call)
+        return;
     atomic_store_explicit(&s->waiting, false, memory_order_relaxed);
     session_show(s, SHOWN_BLOCKED, false);
-    timers_cancel(&c->worker->timers, &c->timer);
     atomic_fetch_sub_explicit(&c->worker->server->blocked, 1, memory_order_relaxed);
 }
 
@@ -137,21 +189,25 @@ static void leave_worker(struct conn *c)
         w->exec.session = NULL;
     unpark(c);
     untouch(c);
+    forward_leave(&c->session);
     herd_leave(w->server, &c->session);
     protect_leave(w, &c->session);
     origins_leave(w->server, &c->session);
     push_leave(w, &c->session);
-    if (c->prev != NULL)
-        c->prev->next = c->next;
-    else
-        w->conns = c->next;
-    if (c->next != NULL)
-        c->next->prev = c->prev;
-    clients_remove(w->server->registry, &c->session);
     transaction_free(w->server, &c->session);
     burden_set(&w->burdens, &c->burden, 0);
     if (c->owned > 0)
         overload_add(w, -(int64_t)c->owned, -(int64_t)c->owned_blob);
+    if (is_guest(c)) {
+        guest_leave(c);
+        return;
+    }
+    strike_out(c);
+    if (is_link(c)) {
+        host_close(c);
+        return;
+    }
+    clients_remove(w->server->registry, &c->session);
     peers_leave(w->server->peers, &c->peer);
     atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
 }
@@ -160,7 +216,8 @@ void conn_close(struct conn *c)
 {
     if (c->worker != NULL)
         leave_worker(c);
-    close(c->session.fd); /* which takes it out of the loop, too */
+    if (c->session.fd >= 0)
+        close(c->session.fd); /* which takes it out of the loop, too */
     out_free(&c->pending);
     blob_unpin(&c->big);
     free(c->rest);
@@ -182,7 +239,7 @@ static bool may_read(const struct conn *c)
     return !c->paused && !c->draining && !c->finishing && c->session.parked == PARK_NOT;
 }
 
-static void listen_as_needed(struct conn *c)
+static unsigned events_needed(const struct conn *c)
 {
     unsigned events = out_pending(&c->pending) > 0 || c->session.producer != NULL ? LOOP_WRITE : 0;
 
@@ -191,7 +248,20 @@ static void listen_as_needed(struct conn *c)
     /* Who has hung up is not waited for, and nothing is read that would tell. */
     if (c->session.parked != PARK_NOT)
         events |= LOOP_HANGUP;
-    listen_to(c, events);
+    return events;
+}
+
+/* Another node answers soon: most clients say nothing meanwhile, and need not be listened to in another way.
+ * Who does say something is told to wait then (on_ready()). */
+static bool is_soon_back(const struct conn *c)
+{
+    return c->session.parked == PARK_CALL && c->listens_to == LOOP_READ && out_pending(&c->pending) == 0;
+}
+
+static void listen_as_needed(struct conn *c)
+{
+    if (!is_guest(c) && !is_soon_back(c))
+        listen_to(c, events_needed(c));
 }
 
 /* ---- accounts ---- */
@@ -229,7 +299,8 @@ static size_t all_held(const struct conn *c, size_t *blobs)
     size_t reply = c->session.producer != NULL ? c->session.producer->held : 0;
 
     *blobs += request + reply;
-    return c->rest_len + request + replies + reply + transaction + c->session.held_bytes;
+    return c->rest_len + request + replies + reply + transaction + c->session.held_bytes +
+           forward_holds(&c->session);
 }
 
 size_t conn_holds(const struct conn *c)
@@ -561,22 +632,43 @@ static instant wait_end(const struct session *s)
     return s->park_until;
 }
 
-/* False: close. */
-static bool park(struct conn *c, const struct window *in, size_t consumed)
+/* Its request is kept; now it waits. False: close. */
+static bool begin_wait(struct conn *c)
 {
     struct worker *w = c->worker;
     struct session *s = &c->session;
-    bool waiting = s->parked == PARK_WAITING;
-    instant until = waiting ? wait_end(s) : pause_until(w->server);
+    instant until = s->parked == PARK_PAUSED ? pause_until(w->server) : wait_end(s);
 
-    atomic_store_explicit(&s->waiting, waiting, memory_order_relaxed);
-    session_show(s, SHOWN_BLOCKED, true);
-    atomic_fetch_add_explicit(&w->server->blocked, 1, memory_order_relaxed);
-    if (!keep_parked(c, in, consumed))
-        return false;
-    if (!waiting && until.ms == 0)
+    if (s->parked != PARK_CALL) {
+        atomic_store_explicit(&s->waiting, s->parked == PARK_WAITING, memory_order_relaxed);
+        session_show(s, SHOWN_BLOCKED, true);
+        atomic_fetch_add_explicit(&w->server->blocked, 1, memory_order_relaxed);
+    }
+    if (s->parked == PARK_PAUSED && until.ms == 0)
         conn_wake_later(c, PARK_WOKEN); /* it is over already */
     return until.ms == 0 || timers_set(&w->timers, &c->timer, until);
+}
+
+/* False: close. */
+static bool park(struct conn *c, const struct window *in, size_t consumed)
+{
+    return begin_wait(c) && keep_parked(c, in, consumed);
+}
+
+bool conn_park_guest(struct conn *c, struct slice frame)
+{
+    if (frame.data != NULL) {
+        if ((c->rest = malloc(frame.len)) == NULL) {
+            c->session.parked = PARK_NOT; /* it was not yet counted */
+            return false;
+        }
+        memcpy(c->rest, frame.data, frame.len);
+        c->rest_len = frame.len;
+    }
+    if (!begin_wait(c))
+        return false;
+    conn_account(c);
+    return true;
 }
 
 /* ---- a turn ---- */
@@ -727,6 +819,8 @@ static bool resume(struct conn *c)
     c->paused = false;
     if (c->session.parked != PARK_NOT)
         return true;
+    if (is_guest(c))
+        return guest_resume(c);
     if (c->rest_len == 0 && c->big == NULL && c->session.producer == NULL)
         return true;
     if (c->session.producer != NULL)
@@ -742,6 +836,13 @@ static bool read_last(struct conn *c)
         return true;
     c->asked_all = true;
     return read_turn(c);
+}
+
+/* All there was to say to it is said: nothing of it waits here, or at other nodes. */
+static bool is_answered(const struct conn *c)
+{
+    return !c->paused && out_pending(&c->pending) == 0 && c->session.parked != PARK_CALL &&
+           (c->host == NULL || host_is_idle(c));
 }
 
 /* False: close. */
@@ -767,7 +868,7 @@ static bool write_turn(struct conn *c)
         return false;
     if (c->finishing && !read_last(c))
         return false;
-    return !c->finishing || c->paused || out_pending(&c->pending) > 0 || end_of_output(c);
+    return !c->finishing || !is_answered(c) || end_of_output(c);
 }
 
 /* The end of whatever it was that it did. */
@@ -795,6 +896,8 @@ static void on_ready(struct loop_source *source, unsigned events)
             alive = read_turn(c);
         else if (events & LOOP_BROKEN)
             alive = false;
+        else
+            listen_to(c, events_needed(c));
     }
     go_on(c, alive);
 }
@@ -818,10 +921,16 @@ static bool wake(struct conn *c, enum park_outcome outcome)
         s->outcome = outcome;
     unpark(c);
     if (!c->paused)
-        return resume(c);
+        return resume(c) && (!c->finishing || !is_answered(c) || end_of_output(c));
     /* It is looked at again when its client has read: till then others of that key go first. */
     herd_leave(c->worker->server, s);
     return true;
+}
+
+static void time_out(struct conn *guest)
+{
+    if (guest->session.parked == PARK_WAITING)
+        conn_wake_later(guest, PARK_TIMED_OUT);
 }
 
 void conn_finish(struct conn *c)
@@ -829,7 +938,9 @@ void conn_finish(struct conn *c)
     bool alive = (c->session.parked != PARK_WAITING || wake(c, PARK_TIMED_OUT)) && read_last(c);
 
     c->finishing = true;
-    if (alive && !c->paused && out_pending(&c->pending) == 0)
+    if (alive && host_is_link(c))
+        guests_each(c, time_out);
+    if (alive && is_answered(c))
         alive = !c->draining && end_of_output(c);
     go_on(c, alive);
 }
@@ -876,6 +987,12 @@ static void on_timer(struct timer *timer)
 {
     struct conn *c = (struct conn *)((uintptr_t)timer - offsetof(struct conn, timer));
     const struct session *s = &c->session;
+
+    if (host_is_link(c)) { /* and has not proven in time who it is */
+        counter_add(c->worker->exec.counters, cluster_handshakes_failed, 1);
+        conn_close(c);
+        return;
+    }
     bool over = s->parked != PARK_WAITING || (s->park_until.ms != 0 && !is_before(timer->due, s->park_until));
 
     go_on(c, wake(c, over ? PARK_TIMED_OUT : PARK_WOKEN));
@@ -883,7 +1000,7 @@ static void on_timer(struct timer *timer)
 
 bool conn_may_idle(const struct conn *c)
 {
-    return c->session.parked != PARK_NOT || (c->session.modes & (SESSION_SUBSCRIBED | SESSION_MONITOR));
+    return c->session.parked != PARK_NOT || c->host != NULL || (c->session.modes & (SESSION_SUBSCRIBED | SESSION_MONITOR));
 }
 
 void conn_flush_at_exit(struct conn *c)

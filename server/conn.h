@@ -17,6 +17,7 @@
 
 struct worker;
 struct peer;
+struct host;
 
 struct conn {
     struct loop_source source; /* first: the loop calls back with it */
@@ -47,6 +48,7 @@ struct conn {
     int64_t begun_ms;         /* when the unfinished request began, in ticks; 0: there is none */
     int64_t taken_ms;         /* when the client last took replies that waited; 0: none wait */
     struct peer *peer;        /* whom it counts for, or NULL */
+    struct host *host;        /* of a data link and its guests: cluster/guest.h; NULL: of a client */
     struct session session;
 };
 
@@ -60,6 +62,13 @@ void conn_close(struct conn *conn);
 /* The node stops: answers what the client has sent so far, and closes as soon as
  * the replies are taken; maybe at once. */
 void conn_finish(struct conn *conn);
+/* ---- for guests of data links, which have no socket: cluster/guest.c ---- */
+
+/* Zeroed memory becomes one, beside its link. False: memory is short. */
+bool conn_init_guest(struct conn *guest, struct host *host, const struct conn *link);
+/* Its request, which is the frame, was parked, or parked again (no frame): keeps a copy. False: memory is short. */
+bool conn_park_guest(struct conn *guest, struct slice frame);
+
 /* ---- for those who speak to it unasked: push.c ---- */
 
 struct conn *conn_of(struct session *session);

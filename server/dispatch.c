@@ -9,7 +9,10 @@
 
 #include <stdlib.h>
 
+#include "server/batch.h"
 #include "server/check.h"
+#include "server/cluster/forward.h"
+#include "server/cluster/guest.h"
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
@@ -28,35 +31,12 @@
 #include "server/worker.h"
 
 enum {
-    BATCH = 32,
     WORDS_FIRST = 1024,
     WORDS_KEPT = 16 * 1024,
     WORDS_MAX = RESP_ARGS_MAX,    /* of one request, in every dialect */
     FULL_BYTES = 256 * 1024,      /* of replies: time to send */
     STRANGER_BYTES = 4096,        /* of one memcached request, from whom has not given the password yet */
     HAND_OVER_BYTES = 256 * 1024, /* of a value: worth telling the store that it comes out of the heap */
-};
-
-struct entry {
-    struct request request;
-    enum parse_status status; /* PARSE_DONE or PARSE_REFUSED */
-    const struct command *command;
-    struct key key; /* data NULL: none */
-    size_t end;     /* of the request, in the input */
-    const char *error;
-    bool silent, too_large; /* PARSE_REFUSED */
-    size_t refused;         /* the same, RESP: the length that was too much */
-};
-
-struct batch {
-    struct entry entries[BATCH];
-    unsigned len;
-    size_t end;               /* input parsed so far */
-    enum parse_status status; /* why parsing stopped */
-    struct slice *words;      /* argv of all requests, one after the other */
-    uint32_t words_len, words_cap;
-    uint8_t *line; /* an inline request as it came, should it have to be parsed again */
-    size_t line_at, line_len, line_cap;
 };
 
 struct batch *batch_new(void)
@@ -77,6 +57,7 @@ void batch_free(struct batch **batch)
         return;
     free((*batch)->words);
     free((*batch)->line);
+    free((*batch)->asked);
     free(*batch);
     *batch = NULL;
 }
@@ -163,13 +144,13 @@ static bool keep_line(struct batch *b, const struct dispatch_input *in)
 
 /* The first request that needs more words than there are must wait until the
  * batch is empty: only then may the words move. */
-static bool make_room_for_words(struct batch *b, uint32_t needed)
+bool batch_make_room(struct batch *b, uint32_t words)
 {
     uint32_t cap = b->words_cap * 2;
 
     if (b->len > 0)
         return true;
-    return words_resize(b, needed > cap ? needed : cap);
+    return words_resize(b, words > cap ? words : cap);
 }
 
 /* Fills the batch from b->end on. False when memory is short. */
@@ -192,6 +173,7 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
             return false;
         e->request =
             (struct request){.argv = b->words + b->words_len, .argv_max = b->words_cap - b->words_len};
+        e->begin = b->end;
         e->status = parse_one(w, in, &e->request, b->end, &consumed);
         b->end += consumed;
         switch (e->status) {
@@ -216,7 +198,7 @@ static bool batch_parse(struct worker *w, struct dispatch_input *in)
                 b->status = PARSE_BROKEN;
                 return true;
             }
-            if (!make_room_for_words(b, e->request.argc))
+            if (!batch_make_room(b, e->request.argc))
                 return false;
             continue;
         case PARSE_MORE:
@@ -249,7 +231,7 @@ static bool resp_first_key(struct entry *e, struct slice *key)
     return key->len <= STORE_KEY_MAX;
 }
 
-static bool first_key(const struct session *session, struct entry *e, struct slice *key)
+bool entry_first_key(const struct session *session, struct entry *e, struct slice *key)
 {
     if (session->dialect == DIALECT_RESP)
         return resp_first_key(e, key);
@@ -267,7 +249,7 @@ static void batch_prefetch(struct worker *w, const struct session *session)
     for (unsigned i = 0; i < b->len; i++) {
         struct entry *e = &b->entries[i];
         struct slice name;
-        bool has_key = first_key(session, e, &name);
+        bool has_key = entry_first_key(session, e, &name);
 
         e->key = has_key ? store_key_in(store, db, name) : (struct key){0};
         if (has_key && b->len > 1)
@@ -298,6 +280,8 @@ static struct slice guess_key(enum dialect dialect, const uint8_t *data, size_t 
 {
     const uint8_t *p = data, *end = data + len;
 
+    if (dialect == DIALECT_PEER)
+        return (struct slice){0};
     if (dialect == DIALECT_RESP) {
         struct slice word = {0};
         for (unsigned line = 0; line < 5 && p < end; line++)
@@ -495,9 +479,26 @@ static void run_observed(struct exec *x, const struct command *command, struct r
         monitor_feed(x, command, rq);
 }
 
-/* The session or the server is in a mode where a request is more than its handler. */
-static void run_specially(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
+/* Its key may live on another node. True: that is all there is to do here. */
+static bool run_elsewhere(struct exec *x, struct entry *e, unsigned modes)
 {
+    switch (forward_resp(x, e)) {
+    case FORWARD_HERE: return false;
+    case FORWARD_DONE:
+        if ((modes & SERVER_MONITORED) && x->session->parked == PARK_NOT)
+            monitor_feed(x, e->command, &e->request);
+        return true;
+    case FORWARD_MISS: run_observed(x, e->command, &e->request, modes); return true;
+    }
+    CHECK_UNREACHABLE();
+}
+
+/* The session or the server is in a mode where a request is more than its handler. */
+static void run_specially(struct exec *x, struct entry *e, unsigned modes)
+{
+    const struct command *command = e->command;
+    struct request *rq = &e->request;
+
     if (!is_allowed(x, command, modes))
         return;
     if ((modes & SERVER_PAUSED) && pause_holds(x, command)) {
@@ -512,6 +513,8 @@ static void run_specially(struct exec *x, const struct command *command, struct 
         transaction_queue(x, command, rq);
         return;
     }
+    if ((modes & SERVER_CLUSTER) && run_elsewhere(x, e, modes))
+        return;
     if ((modes & SERVER_ORIGINS) && !origins_ready(x, command, rq))
         return;
     run_observed(x, command, rq, modes);
@@ -563,7 +566,7 @@ static void run_resp(struct exec *x, struct entry *e)
         !keys_fit(command, rq))
         refuse(x, e);
     else if (__builtin_expect(modes != 0, 0))
-        run_specially(x, command, rq, modes);
+        run_specially(x, e, modes);
     else {
         call(x, command, rq);
         return;
@@ -665,6 +668,7 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
 {
     bool stranger = !x->session->authenticated && memcache_auth_needed(x->server);
     struct request line = e->request;
+    enum forward_verdict verdict;
     struct slice words[2];
 
     if (stranger || e->status != PARSE_DONE) {
@@ -677,17 +681,37 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         x->session->parked = PARK_PAUSED;
         return;
     }
-    if ((modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line, &e->request))
+    verdict = modes & SERVER_CLUSTER ? forward_memcache(x, e) : FORWARD_HERE;
+    if (verdict == FORWARD_HERE && (modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line, &e->request))
         return;
-    run_memcache(x, e);
+    if (verdict != FORWARD_DONE)
+        run_memcache(x, e);
     x->instead = false;
-    if (modes & SERVER_MONITORED)
+    if ((modes & SERVER_MONITORED) && x->session->parked == PARK_NOT)
         monitor_feed(x, NULL, &line);
 }
 
+static inline void run_entry(struct exec *x, struct entry *e, unsigned modes)
+{
+    const struct session *s = x->session;
+
+    if (s->dialect == DIALECT_MEMCACHE && __builtin_expect(modes != 0, 0))
+        run_memcache_specially(x, e, modes);
+    else if (s->dialect == DIALECT_MEMCACHE)
+        run_memcache(x, e);
+    else if (s->replies == REPLY_ON)
+        run_resp(x, e);
+    else
+        run_muted(x, e);
+}
+
+void entry_run(struct exec *x, struct entry *e)
+{
+    run_entry(x, e, atomic_load_explicit(&x->server->modes, memory_order_relaxed));
+}
+
 /* A blob may be kept for a value only if that value is most of it. */
-static struct blob *backing_for(struct server *server, const struct dispatch_input *in,
-                                const struct request *rq)
+struct blob *entry_backing(struct server *server, const struct dispatch_input *in, const struct request *rq)
 {
     size_t longest = rq->data.len;
 
@@ -728,8 +752,10 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
 
     x->session = s;
     x->errors = 0;
-    if (__builtin_expect((modes & SERVER_CLUSTER) != 0, 0))
+    if (__builtin_expect((modes & SERVER_CLUSTER) != 0, 0)) {
         routes_enter(w->server, &w->routes);
+        forward_ahead(w, in);
+    }
     if (gate_enter(w->server->gate, w->index))
         w->now = x->now = clock_now();
     if (s->dialect == DIALECT_RESP)
@@ -741,15 +767,8 @@ static unsigned batch_execute(struct worker *w, struct dispatch_input *in)
 
         x->db = server_db(w->server, s->db);
         x->first_key = e->key;
-        x->backing = backing_for(w->server, in, &e->request);
-        if (s->dialect == DIALECT_MEMCACHE && __builtin_expect(modes != 0, 0))
-            run_memcache_specially(x, e, modes);
-        else if (s->dialect == DIALECT_MEMCACHE)
-            run_memcache(x, e);
-        else if (s->replies == REPLY_ON)
-            run_resp(x, e);
-        else
-            run_muted(x, e);
+        x->backing = entry_backing(w->server, in, &e->request);
+        run_entry(x, e, modes);
         if (__builtin_expect(s->parked != PARK_NOT, 0)) {
             i--;
             break;
@@ -841,11 +860,27 @@ static void leave_parked(struct dispatch_input *in, const struct batch *b, unsig
     *in->parser = (union dispatch_parser){0};
 }
 
-enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
+/* Other nodes have answered, maybe. True: there is no more to do now. */
+static bool answered_elsewhere(struct worker *w, struct dispatch_input *in, enum dispatch_status *status)
+{
+    forward_answer(w, in);
+    if (in->session->parked != PARK_NOT)
+        *status = DISPATCH_PARKED;
+    else if (w->out.len + w->out.pinned_bytes >= FULL_BYTES)
+        *status = DISPATCH_FULL;
+    else
+        return false;
+    return true;
+}
+
+static enum dispatch_status dispatch_requests(struct worker *w, struct dispatch_input *in)
 {
     struct batch *b = w->batch;
+    enum dispatch_status status;
 
-    b->end = 0;
+    if (__builtin_expect(in->session->calls != NULL, 0) && answered_elsewhere(w, in, &status))
+        return status;
+    b->end = in->consumed;
     if (in->session->producer != NULL && !produce(w, in->session))
         return DISPATCH_FULL;
     /* The first byte of a memcached connection says which protocol it will speak. */
@@ -884,4 +919,15 @@ enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
         return DISPATCH_CLOSE;
     }
     return DISPATCH_MORE;
+}
+
+enum dispatch_status dispatch(struct worker *w, struct dispatch_input *in)
+{
+    enum dispatch_status status;
+
+    if (__builtin_expect(in->session->dialect == DIALECT_PEER, 0))
+        return guest_dispatch(w, in);
+    status = dispatch_requests(w, in);
+    in->session->position += in->consumed;
+    return status;
 }

@@ -17,6 +17,7 @@ struct server; /* the whole process: options, workers, clients; see server.h */
 struct worker;
 struct command_family;
 struct protect_several;
+struct asked;
 
 struct exec {
     struct server *server;
@@ -34,6 +35,7 @@ struct exec {
     bool instead;         /* missing keys may be answered by origins_instead(): see origin/origins.h */
     bool no_touch;        /* reads leave no trace for the policy: CLIENT NO-TOUCH */
     unsigned errors;      /* answered to the request at hand */
+    struct asked *asked;  /* it is a frame of another node: cluster/guest.h; NULL: a client's request */
     struct key first_key; /* already hashed and prefetched when the command has a key */
     const struct command_family **family; /* not NULL: which is it? Nothing is run; see command_family_of() */
     struct protect_several *several; /* of a request that reads several keys, see herd/protect.h; else NULL */

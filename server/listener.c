@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/cluster/plane.h"
 #include "server/log.h"
 #include "server/peers.h"
 #include "server/worker.h"
@@ -39,7 +40,12 @@ struct listener {
 
 static const char *dialect_name(enum dialect dialect)
 {
-    return dialect == DIALECT_MEMCACHE ? "memcached" : "resp";
+    switch (dialect) {
+    case DIALECT_RESP: return "resp";
+    case DIALECT_MEMCACHE: return "memcached";
+    case DIALECT_PEER: return "link";
+    }
+    return "?";
 }
 
 /* ---- accepting ---- */
@@ -129,6 +135,27 @@ static const struct refusal *refusal_for(struct listener *l, const struct sockad
         return &too_many_of_yours;
     }
     return NULL;
+}
+
+/* Another node, as it says: whether that is so it has to prove (cluster/guest.h). None of the clients' limits
+ * is for it. */
+static void welcome_link(struct listener *l, int fd, const struct sockaddr_storage *from)
+{
+    struct server *server = l->server;
+    struct worker *w = server->workers[l->next_worker++ % server->workers_len];
+    char remote[ADDRESS_MAX], local[ADDRESS_MAX];
+    struct conn *c;
+
+    if (!plane_enter(server)) {
+        counter_add(&server->workers[0]->counters, cluster_links_rejected, 1);
+        close(fd);
+        return;
+    }
+    addresses(l, fd, from, remote, local);
+    if ((c = conn_new(DIALECT_PEER, fd, remote, local, server->workers[0]->now)) != NULL)
+        worker_adopt(w, c);
+    else
+        plane_leave(server);
 }
 
 static void welcome(struct listener *l, int fd, const struct sockaddr_storage *from)
@@ -234,7 +261,10 @@ static void on_connection(struct loop_source *source, unsigned events)
         int fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            welcome(l, fd, &peer);
+            if (l->dialect == DIALECT_PEER)
+                welcome_link(l, fd, &peer);
+            else
+                welcome(l, fd, &peer);
             continue;
         }
         if (!go_on_after(l, errno))
@@ -338,11 +368,21 @@ static void explain_tcp(char *err, size_t err_len, const char *host, int port, c
         snprintf(err, err_len, "cannot listen on %s, %s %d: %s", host, option, port, strerror(why));
 }
 
+static const char *option_name(enum dialect dialect)
+{
+    switch (dialect) {
+    case DIALECT_RESP: return "port";
+    case DIALECT_MEMCACHE: return "memcache-port";
+    case DIALECT_PEER: return "cluster-link-port";
+    }
+    return "?";
+}
+
 static bool open_tcp(struct server *server, const char *host, int port, enum dialect dialect, char *err,
                      size_t err_len)
 {
     const struct options *o = &server->options;
-    const char *option = dialect == DIALECT_MEMCACHE ? "memcache-port" : "port";
+    const char *option = option_name(dialect);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *ai = NULL;
     char service[8];
@@ -439,11 +479,19 @@ static bool open_unix(struct server *server, char *err, size_t err_len)
     return true;
 }
 
-static bool open_both_ports(struct server *server, const char *host, char *err, size_t err_len)
+static bool open_link_port(struct server *server, const char *host, char *err, size_t err_len)
 {
     const struct options *o = &server->options;
 
-    return (o->port == 0 || open_tcp(server, host, o->port, DIALECT_RESP, err, err_len)) &&
+    return !o->cluster_enabled || open_tcp(server, host, options_link_port(o), DIALECT_PEER, err, err_len);
+}
+
+static bool open_ports(struct server *server, const char *host, char *err, size_t err_len)
+{
+    const struct options *o = &server->options;
+
+    return open_link_port(server, host, err, err_len) &&
+           (o->port == 0 || open_tcp(server, host, o->port, DIALECT_RESP, err, err_len)) &&
            (o->memcache_port == 0 ||
             open_tcp(server, host, o->memcache_port, DIALECT_MEMCACHE, err, err_len));
 }
@@ -456,7 +504,7 @@ static bool open_address(struct server *server, const char *word, char *err, siz
 
     if (strcmp(host, "*") == 0)
         host = "0.0.0.0";
-    if (open_both_ports(server, host, err, err_len))
+    if (open_ports(server, host, err, err_len))
         return true;
     if (optional)
         log_event(LOG_LEVEL_NOTICE, "address_skipped", "addr=%s reason=\"%s\"", host, err);

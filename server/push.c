@@ -4,6 +4,7 @@
 
 #include "protocol/resp.h"
 #include "server/check.h"
+#include "server/cluster/guest.h"
 #include "server/conn.h"
 #include "server/monitor.h"
 #include "server/server.h"
@@ -266,11 +267,18 @@ static void hand_over(struct worker *w, const struct letter *l, uint64_t id)
     }
 }
 
+static void wake_if_paused(struct conn *c)
+{
+    if (c->session.parked == PARK_PAUSED)
+        conn_wake_later(c, PARK_WOKEN);
+}
+
 static void wake_paused(struct worker *w)
 {
     for (struct conn *c = w->conns; c != NULL; c = c->next) {
-        if (c->session.parked == PARK_PAUSED)
-            conn_wake_later(c, PARK_WOKEN);
+        wake_if_paused(c);
+        if (c->host != NULL)
+            guests_each(c, wake_if_paused);
     }
 }
 

@@ -20,6 +20,7 @@
 #include "server/herd/herd.h"
 #include "server/herd/protect.h"
 #include "server/herd/report.h"
+#include "server/cluster/plane.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/memcache_auth.h"
@@ -267,7 +268,7 @@ static bool build(struct server *server, char *err, size_t err_len)
            open_herd(server, err, err_len) && (server->tracking = tracking_new(server)) != NULL &&
            (server->pubsub = pubsub_new()) != NULL && (server->monitors = monitors_new()) != NULL &&
            (server->registry = clients_new()) != NULL && (server->peers = peers_new()) != NULL &&
-           open_lookout(server, err, err_len) && origins_init(server, err, err_len) &&
+           open_lookout(server, err, err_len) && origins_init(server, err, err_len) && plane_init(server) &&
            make_workers(server, workers) && open_signals(server) && listeners_open(server, err, err_len);
 }
 
@@ -313,6 +314,7 @@ void server_free(struct server **server)
     for (unsigned i = 0; i < s->workers_len; i++)
         worker_free(&s->workers[i]);
     free(s->workers);
+    plane_free(s);
     clients_free(&s->registry);
     lookout_free(&s->lookout);
     peers_free(&s->peers);

@@ -28,6 +28,7 @@ struct herd_rules;
 struct origins;
 struct routes;
 struct control;
+struct plane;
 
 enum { ERROR_CODES_MAX = 64, ERROR_CODE_LEN = 24 };
 
@@ -130,6 +131,7 @@ struct server {
     struct memcache_auth *memcache_auth;   /* memcache_auth.c's, under options_lock; NULL: no file */
     struct prefixes prefixes;              /* memcached's stats detail */
     struct control *control;               /* cluster/control.h; NULL: this node is in no cluster */
+    struct plane *plane;                   /* cluster/plane.h */
     _Atomic(const struct routes *) routes; /* the latest, pinned; NULL: none. cluster/routes.h */
     pthread_mutex_t routes_lock;           /* around pinning them */
 };

@@ -50,13 +50,14 @@ enum session_shown {
 #define SESSION_SHOWN_LETTERS "OPxbtRBdUe"
 
 /* Why its next request is not executed yet, and what ended that; see park.h. */
-enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING };
+enum park_kind { PARK_NOT, PARK_PAUSED, PARK_WAITING, PARK_CALL /* for another node's answer */ };
 enum park_outcome { PARK_FRESH, PARK_WOKEN, PARK_TIMED_OUT, PARK_UNBLOCKED };
 
 struct push;
 struct transaction;
 struct exec;
 struct held_lease;
+struct forward;
 
 /* A reply too long to be made at once: conn asks for the next piece whenever
  * the one before is through, and nothing else of the connection is done until
@@ -83,7 +84,7 @@ struct session {
     enum park_outcome outcome; /* of its first request; PARK_FRESH when that was never parked */
     instant parked_first;      /* when its first request was parked first; unless PARK_FRESH */
     instant park_until;        /* PARK_WAITING: ms 0 for ever */
-    instant park_look;         /* PARK_WAITING: before that it wants to be looked at again; ms 0: no need */
+    instant park_look;         /* ... or PARK_CALL: before that it wants to be looked at again; ms 0: no need */
     struct push *push;         /* NULL until it is spoken to unasked; push.h */
     _Atomic bool killed;       /* CLIENT KILL by another: the worker closes it */
     int db;
@@ -108,6 +109,8 @@ struct session {
     unsigned held_len;
     size_t held_bytes;
     uint64_t commands;
+    uint64_t position;                   /* bytes of what its client has sent that are done with */
+    struct forward *calls, *calls_last;  /* requests that other nodes execute; cluster/forward.c's */
     struct session *next, *prev; /* in the registry; clients.c's alone */
 };
 

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "server/check.h"
+#include "server/cluster/link.h"
+#include "server/cluster/plane.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/overload.h"
@@ -29,10 +31,16 @@ enum {
 
 static void open_conn(struct worker *w, struct conn *c)
 {
-    if (!conn_open(c, w))
+    bool is_client = c->session.dialect != DIALECT_PEER;
+
+    if (conn_open(c, w)) {
+        if (w->finishing)
+            conn_finish(c);
+    } else if (is_client) {
         atomic_fetch_sub_explicit(&w->server->clients, 1, memory_order_relaxed);
-    else if (w->finishing)
-        conn_finish(c);
+    } else {
+        plane_leave(w->server);
+    }
 }
 
 static void open_arrived(struct worker *w)
@@ -147,7 +155,8 @@ struct worker *worker_new(struct server *server, unsigned index)
         store_local_set_owner(w->exec.local, &w->exec);
     if (w->exec.local == NULL || (w->loop = loop_new()) == NULL || (w->batch = batch_new()) == NULL ||
         (w->figures = figures_new()) == NULL || (w->input = malloc(WORKER_INPUT_BYTES)) == NULL ||
-        (w->stage = malloc((size_t)LOOP_GROUP * WORKER_STAGE_BYTES)) == NULL)
+        (w->stage = malloc((size_t)LOOP_GROUP * WORKER_STAGE_BYTES)) == NULL ||
+        (server->options.cluster_enabled && (w->links = links_new(w)) == NULL))
         goto fail;
     if ((w->inbox.eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0 ||
         !loop_add(w->loop, w->inbox.eventfd, LOOP_READ, &w->inbox.source))
@@ -166,6 +175,7 @@ void worker_free(struct worker **worker)
     if (w == NULL)
         return;
     CHECK(w->conns == NULL && w->pushes == NULL);
+    links_free(&w->links);
     post_box_clear(&w->inbox.post);
     post_box_clear(&w->outbox);
     post_box_clear(&w->opening);
@@ -323,7 +333,8 @@ static int sleep_ms(const struct worker *w)
 
     if (timers_some(&w->timers) && timers_next(&w->timers).ms - w->now.ms < left)
         left = timers_next(&w->timers).ms - w->now.ms;
-    if (w->store_busy || w->touched != NULL || left <= 0 || push_waits(w))
+    if (w->store_busy || w->touched != NULL || left <= 0 || push_waits(w) ||
+        (w->links != NULL && links_wait(w->links)))
         return 0;
     return left < SWEEP_MS ? (int)left : SWEEP_MS;
 }
@@ -397,6 +408,8 @@ static void turn(struct worker *w, int n)
     speak_unasked(w);
     close_killed(w);
     shed_if_told(w);
+    if (w->links != NULL)
+        links_turn(w->links);
 }
 
 /* Who only keeps sending does not keep us. */

@@ -75,6 +75,7 @@ struct worker {
     struct counters counters;
     struct figures *figures;   /* per command */
     struct routes_user routes; /* by which it acts */
+    struct links *links;       /* to other nodes: cluster/link.h; NULL: this node is in no cluster */
 };
 
 /* NULL when memory or file descriptors are short. */

@@ -41,6 +41,8 @@ struct call_options {
     uint64_t asker;            /* tells clients apart at the other side; 0: none in particular */
     /* Always called once, unless the call is forgotten. */
     void (*done)(void *arg, struct call *call, const struct call_answer *answer);
+    /* May be NULL. The request waits there, for so long at most; PEER_FOR_EVER: nobody knows. */
+    void (*told)(void *arg, uint32_t ms);
     void *arg;
 };
 

@@ -27,11 +27,17 @@ struct forward;
 /* Between routes_enter() and the first request of the batch. */
 void forward_ahead(struct worker *w, const struct dispatch_input *in);
 
-/* At a request's turn. True: it is dealt with, that is, it has been answered, or it waits (session->parked).
- * False: it is to be executed here. `rq`: in words, for a request of the binary protocol; see
- * binary_in_words(). */
-bool forward_resp(struct exec *x, struct entry *e);
-bool forward_memcache(struct exec *x, struct entry *e, const struct request *line);
+enum forward_verdict {
+    FORWARD_HERE, /* it is to be executed here */
+    FORWARD_DONE, /* it has been answered, or it waits: session->parked */
+    FORWARD_MISS  /* nobody can tell: to be executed here, where x->db and x->first_key have been set so that it
+                     finds nothing */
+};
+enum { FORWARD_VOID = STORE_DATABASES_MAX - 1 }; /* the store's number of the database where nothing is */
+
+/* At a request's turn; it was parsed without an error, and its arity and keys are right. */
+enum forward_verdict forward_resp(struct exec *x, struct entry *e);
+enum forward_verdict forward_memcache(struct exec *x, struct entry *e);
 
 /* Gives the answers that have come for the requests at the head of the input, without parsing these again.
  * in->consumed says how far; session->parked, whether it waits for the next. Only when session->calls. */
@@ -41,6 +47,9 @@ void forward_answer(struct worker *w, struct dispatch_input *in);
 void forward_leave(struct session *session);
 /* Bytes of answers that wait for their turn. */
 size_t forward_holds(const struct session *session);
+
+/* There are new routes: what waits because of the old ones looks again. Not within a batch. */
+void forward_routes_changed(struct worker *w);
 
 /* Where a key is served: ROUTE_HERE, a member, or ROUTE_NOBODY. By the routes of the batch. */
 uint16_t forward_holder(const struct worker *w, struct slice key);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "server/cluster/forward.h"
+#include "server/cluster/guest.h"
 #include "server/gate.h"
 #include "server/herd/herd_private.h"
 #include "server/park.h"
@@ -11,6 +13,7 @@
 
 enum {
     HELD_MAX = 64,       /* misses a session is known to have met, the latest */
+    HELD_LINK_MAX = 512, /* the same of all clients of a link */
     HELD_NAME_MAX = 256, /* of names no longer than that */
 };
 
@@ -163,6 +166,7 @@ void protect_free(struct server *server)
 struct held_lease {
     struct held_lease *next;
     uint64_t token; /* that was out when it was told */
+    uint64_t asker; /* who was told, of those whose requests came by this link; 0: the session's own client */
     bool own;       /* and that it was given itself */
     bool unsaid;    /* by a request of several keys that is not answered yet */
     instant granted, end;
@@ -170,6 +174,12 @@ struct held_lease {
     uint32_t len;
     uint8_t name[];
 };
+
+/* Clients of other nodes share the session of the link that their requests come by. */
+static uint64_t asker(const struct exec *x)
+{
+    return x->asked != NULL ? x->asked->asker : 0;
+}
 
 static bool is_alive(struct exec *x, const struct held_lease *l)
 {
@@ -208,7 +218,7 @@ static bool holds_some(struct exec *x)
     bool some = false;
 
     while (*at != NULL) {
-        if (!some && is_alive(x, *at))
+        if (!some && (*at)->asker == asker(x) && is_alive(x, *at))
             some = true;
         if (is_before(x->now, (*at)->end) || is_remembered(x, *at))
             at = &(*at)->next;
@@ -218,12 +228,12 @@ static bool holds_some(struct exec *x)
     return some;
 }
 
-static struct held_lease **find_held(struct session *s, const struct key *key)
+static struct held_lease **find_held(struct session *s, uint64_t who, const struct key *key)
 {
     struct held_lease **at = &s->held;
 
     while (*at != NULL &&
-           ((*at)->db != key->db || (*at)->len != key->len || memcmp((*at)->name, key->data, key->len) != 0))
+           ((*at)->asker != who || (*at)->db != key->db || (*at)->len != key->len || memcmp((*at)->name, key->data, key->len) != 0))
         at = &(*at)->next;
     return at;
 }
@@ -241,18 +251,19 @@ static struct held_lease **oldest_held(struct session *s)
 static void remember(struct exec *x, const struct store_edit *edit, bool own)
 {
     struct session *s = x->session;
-    struct held_lease **before = find_held(s, &edit->key), *l;
+    struct held_lease **before = find_held(s, asker(x), &edit->key), *l;
 
     if (*before != NULL && (*before)->token == edit->herd.token)
         return;
     if (*before != NULL)
         forget(s, before);
-    if (s->held_len >= HELD_MAX)
+    if (s->held_len >= (x->asked != NULL ? HELD_LINK_MAX : HELD_MAX))
         forget(s, oldest_held(s));
     if (edit->key.len > HELD_NAME_MAX || (l = malloc(sizeof *l + edit->key.len)) == NULL)
         return;
     *l = (struct held_lease){.next = s->held,
                              .token = edit->herd.token,
+                             .asker = asker(x),
                              .own = own,
                              .unsaid = x->several != NULL && !own,
                              .granted = x->now,
@@ -369,7 +380,7 @@ enum protect_verdict protect_missed(struct exec *x, const struct key *key, struc
     enum protect_verdict verdict;
     bool busy;
 
-    if (rule == NULL)
+    if (rule == NULL || key->db == FORWARD_VOID)
         return PROTECT_MISS;
     busy = x->session->held != NULL && holds_some(x);
     store_edit_begin(x->store, x->local, key, x->now, edit);
@@ -530,7 +541,7 @@ static bool is_there_already(const struct store_edit *edit, struct slice value)
 
 bool protect_is_late_slowly(struct exec *x, struct store_edit *edit, struct slice value)
 {
-    struct held_lease **at = find_held(x->session, &edit->key);
+    struct held_lease **at = find_held(x->session, asker(x), &edit->key);
     bool late;
 
     if (*at == NULL)
