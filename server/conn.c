@@ -11,6 +11,7 @@
 #include "server/clients.h"
 #include "server/cluster/forward.h"
 #include "server/cluster/guest.h"
+#include "server/cluster/gather.h"
 #include "server/herd/herd.h"
 #include "server/herd/protect.h"
 #include "server/log.h"
@@ -190,6 +191,7 @@ static void leave_worker(struct conn *c)
         w->exec.session = NULL;
     unpark(c);
     untouch(c);
+    gather_end(&c->session);
     forward_leave(&c->session);
     herd_leave(w->server, &c->session);
     protect_leave(w, &c->session);
@@ -304,7 +306,8 @@ static size_t all_held(const struct conn *c, size_t *blobs)
 
     *blobs += request + reply;
     return c->rest_len + request + replies + reply + transaction + c->session.held_bytes +
-           (c->session.calls != NULL ? forward_holds(&c->session) : 0);
+           (c->session.calls != NULL ? forward_holds(&c->session) : 0) +
+           (c->session.gather != NULL ? gather_holds(&c->session) : 0);
 }
 
 size_t conn_holds(const struct conn *c)

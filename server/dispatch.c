@@ -14,6 +14,7 @@
 #include "server/cluster/forward.h"
 #include "server/cluster/guest.h"
 #include "server/cluster/handover.h"
+#include "server/cluster/scope.h"
 #include "server/command/command.h"
 #include "server/command/memcache.h"
 #include "server/gate.h"
@@ -511,6 +512,18 @@ static bool run_elsewhere(struct exec *x, struct entry *e, unsigned modes)
     CHECK_UNREACHABLE();
 }
 
+/* What of it is for this node: once its keys are here, and nothing has to be fetched. It may be parked
+ * instead. */
+static void run_here(struct exec *x, const struct command *command, struct request *rq, unsigned modes)
+{
+    if ((modes & SERVER_CLUSTER) && !handover_ready(x, command, rq))
+        return;
+    if (modes == (SERVER_CLUSTER | SERVER_ORIGINS) && !scope_is_open(x) && run_hopefully(x, command, rq))
+        return;
+    if (!(modes & SERVER_ORIGINS) || origins_ready(x, command, rq))
+        run_observed(x, command, rq, modes);
+}
+
 /* The session or the server is in a mode where a request is more than its handler. */
 static void run_specially(struct exec *x, struct entry *e, unsigned modes)
 {
@@ -525,6 +538,8 @@ static void run_specially(struct exec *x, struct entry *e, unsigned modes)
         x->session->parked = PARK_PAUSED;
         return;
     }
+    if ((modes & SERVER_CLUSTER) && !scope_ready(x, command, &rq))
+        return;
     if ((modes & SESSION_MULTI) && !(command->flags & CMD_NOT_QUEUED)) {
         if ((modes & SERVER_ORIGINS) && !origins_may_queue(x, command, rq)) {
             transaction_spoil(x->session);
@@ -533,14 +548,12 @@ static void run_specially(struct exec *x, struct entry *e, unsigned modes)
         transaction_queue(x, command, rq);
         return;
     }
-    if ((modes & SERVER_CLUSTER) && (!handover_ready(x, command, rq) || run_elsewhere(x, e, modes)))
+    if ((modes & SERVER_CLUSTER) && !scope_is_open(x) && run_elsewhere(x, e, modes))
         return;
-    if (modes == (SERVER_CLUSTER | SERVER_ORIGINS) && run_hopefully(x, command, rq))
-        return;
-    if ((modes & SERVER_ORIGINS) && !origins_ready(x, command, rq))
-        return;
-    run_observed(x, command, rq, modes);
+    run_here(x, command, rq, modes);
     x->instead = false;
+    if (scope_is_open(x))
+        scope_end(x, command);
 }
 
 void dispatch_execute(struct exec *x, const struct command *command, struct request *rq)
@@ -717,10 +730,18 @@ static bool run_memcache_hopefully(struct exec *x, struct entry *e)
     return false;
 }
 
+/* As run_here() says. `packet`: the request as it came, of the binary protocol. */
+static bool line_is_ready(struct exec *x, const struct request *rq, const struct request *packet,
+                          unsigned modes)
+{
+    return (!(modes & SERVER_CLUSTER) || handover_ready_memcache(x, packet)) &&
+           (!(modes & SERVER_ORIGINS) || origins_ready_memcache(x, rq, packet));
+}
+
 static void run_memcache_specially(struct exec *x, struct entry *e, unsigned modes)
 {
     bool stranger = !x->session->authenticated && memcache_auth_needed(x->server);
-    struct request line = e->request;
+    struct request line = e->request, *rq = &line;
     enum forward_verdict verdict;
     struct slice words[2];
 
@@ -739,16 +760,20 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
         x->session->parked = PARK_PAUSED;
         return;
     }
-    if ((modes & SERVER_CLUSTER) && !handover_ready_memcache(x, &e->request))
-        return;
     verdict = modes & SERVER_CLUSTER ? forward_memcache(x, e) : FORWARD_HERE;
-    if (verdict == FORWARD_HERE && (modes & SERVER_ORIGINS) && !origins_ready_memcache(x, &line, &e->request))
+    if (verdict == FORWARD_HERE && (modes & SERVER_CLUSTER) && !scope_ready_line(x, &rq, &e->request))
         return;
-    if (verdict != FORWARD_DONE)
-        run_memcache(x, e);
+    if (!x->session->binary)
+        e->request = *rq; /* what of it is for this node */
+    if (verdict != FORWARD_HERE || line_is_ready(x, rq, &e->request, modes)) {
+        if (verdict != FORWARD_DONE)
+            run_memcache(x, e);
+        if ((modes & SERVER_MONITORED) && x->session->parked == PARK_NOT)
+            monitor_feed(x, NULL, rq);
+    }
     x->instead = false;
-    if ((modes & SERVER_MONITORED) && x->session->parked == PARK_NOT)
-        monitor_feed(x, NULL, &line);
+    if (scope_is_open(x))
+        scope_end(x, NULL);
 }
 
 static inline void run_entry(struct exec *x, struct entry *e, unsigned modes)

@@ -17,6 +17,7 @@ struct server; /* the whole process: options, workers, clients; see server.h */
 struct worker;
 struct command_family;
 struct protect_several;
+struct gather;
 struct asked;
 
 struct exec {
@@ -40,7 +41,8 @@ struct exec {
     struct key first_key; /* already hashed and prefetched when the command has a key */
     const struct command_family **family; /* not NULL: which is it? Nothing is run; see command_family_of() */
     struct protect_several *several; /* of a request that reads several keys, see herd/protect.h; else NULL */
-    struct blob *backing;            /* holds the request's bytes when they came in a blob, else NULL */
+    struct gather *gathered; /* of a request that other nodes answer, too: cluster/scope.h; else NULL */
+    struct blob *backing;    /* holds the request's bytes when they came in a blob, else NULL */
 };
 
 /* Argument i as a key: uses the hash made at dispatch when it is the first key. */

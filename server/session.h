@@ -115,6 +115,8 @@ struct session {
     uint64_t held_last;                 /* of its own leases, the token of the one it filled last */
     unsigned held_len;
     size_t held_bytes;
+    struct gather *gather; /* of its first request, while other nodes answer parts of it; cluster/gather.h */
+    instant moved;         /* when it was last told MOVED; ms 0: never; cluster/redirect.h */
     uint64_t commands;
     uint64_t position;                  /* bytes of what its client has sent that are done with */
     struct forward *calls, *calls_last; /* requests that other nodes execute; cluster/forward.c's */

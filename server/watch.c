@@ -279,6 +279,20 @@ void watch_flushed(struct server *server, int db)
     pthread_mutex_unlock(&t->lock);
 }
 
+void watch_lost(struct server *server, bool (*lost)(void *arg, struct slice name), void *arg)
+{
+    struct watches *t = server->watches;
+
+    pthread_mutex_lock(&t->lock);
+    for (size_t i = 0; i < BUCKETS && t->len > 0; i++) {
+        for (struct watch *w = first_of(&t->buckets[i]); w != NULL; w = w->next) {
+            if (lost(arg, (struct slice){w->name, w->len}))
+                break_list(w->list);
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 /* Takes what is watched in either database out of the table. */
 static struct watch *take_out(struct watches *t, uint8_t a, uint8_t b)
 {

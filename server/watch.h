@@ -35,6 +35,8 @@ bool watch_is_broken(struct exec *x, struct watch_list *list);
  * where `db` is the store's number or CHANGES_ALL_DATABASES. */
 void watch_changed(struct server *server, uint8_t db, struct slice name);
 void watch_flushed(struct server *server, int db);
+/* Of keys that `lost` is true of nobody hears any more: they count as changed. Any thread. */
+void watch_lost(struct server *server, bool (*lost)(void *arg, struct slice name), void *arg);
 /* For SWAPDB, while alone (gate.h) and before it: these two numbers of the
  * store change places. A watched name has changed unless neither has it. */
 void watch_swapped(struct exec *x, uint8_t a, uint8_t b);

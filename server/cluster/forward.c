@@ -116,6 +116,13 @@ static bool resp_errand(const struct command *c, const struct request *rq, struc
     return true;
 }
 
+bool forward_takes(const struct command *command, const struct request *rq)
+{
+    struct errand errand;
+
+    return resp_errand(command, rq, &errand);
+}
+
 /* Meta commands name a key that is no text as base64. */
 static bool decode_key(const struct request *rq, struct errand *errand)
 {

@@ -36,6 +36,9 @@ enum forward_verdict {
 };
 enum { FORWARD_VOID = STORE_DATABASES_MAX - 1 }; /* the store's number of the database where nothing is */
 
+/* Whether requests like this one are its business: those with one key. */
+bool forward_takes(const struct command *command, const struct request *rq);
+
 /* At a request's turn; it was parsed without an error, and its arity and keys are right. */
 enum forward_verdict forward_resp(struct exec *x, struct entry *e);
 enum forward_verdict forward_memcache(struct exec *x, struct entry *e);

@@ -8,6 +8,7 @@
 #include "server/cluster/control.h"
 #include "server/cluster/handover.h"
 #include "server/cluster/handshake.h"
+#include "server/cluster/whole.h"
 #include "server/command/command.h"
 #include "server/conn.h"
 #include "server/gate.h"
@@ -313,6 +314,34 @@ static enum took take_request(struct worker *w, struct batch *b, const struct pe
     return TOOK_REQUEST;
 }
 
+/* Its requests are read when it is executed; till then it is an EXEC with their bytes as its data. */
+static enum took take_transaction(struct worker *w, struct batch *b, const struct peer_header *header,
+                                  struct slice body)
+{
+    struct entry *e = &b->entries[b->len];
+
+    if (header->db >= (unsigned)w->exec.options->databases)
+        return TOOK_BROKEN;
+    if (b->words_len == b->words_cap) {
+        if (b->len > 0)
+            return TOOK_FULL;
+        if (!batch_make_room(b, 1))
+            return TOOK_BROKEN;
+    }
+    e->request = (struct request){.argv = b->words + b->words_len, .argc = 1, .argv_max = 1, .data = body};
+    e->request.argv[0] = slice_of("exec");
+    e->status = PARSE_DONE;
+    b->asked[b->len] = (struct asked){.header = *header, .status = PEER_OK};
+    b->words_len++;
+    return TOOK_REQUEST;
+}
+
+static enum took take(struct worker *w, struct batch *b, const struct peer_header *header, struct slice body)
+{
+    return header->kind == PEER_TRANSACTION ? take_transaction(w, b, header, body)
+                                            : take_request(w, b, header, body);
+}
+
 static void serve_handover(struct worker *w, struct host *h, const struct peer_header *header,
                            struct slice body);
 
@@ -324,7 +353,8 @@ static enum took take_frame(struct worker *w, struct host *h, const struct peer_
     if (!h->proven)
         return greet(w, h, header, body) ? TOOK_OTHER : TOOK_BROKEN;
     switch ((enum peer_kind)header->kind) {
-    case PEER_REQUEST: return take_request(w, w->batch, header, body);
+    case PEER_REQUEST:
+    case PEER_TRANSACTION: return take(w, w->batch, header, body);
     case PEER_FORGET:
         if ((guest = find_guest(h, header->id)) != NULL) {
             guest_of(guest)->answered = true; /* nobody wants to know */
@@ -333,7 +363,6 @@ static enum took take_frame(struct worker *w, struct host *h, const struct peer_
         return TOOK_OTHER;
     case PEER_TAKE:
     case PEER_BATCH: serve_handover(w, h, header, body); return TOOK_OTHER;
-    case PEER_TRANSACTION:
     case PEER_TAKEN:
     case PEER_HELLO:
     case PEER_CHALLENGE:
@@ -480,7 +509,10 @@ static bool answer(struct worker *w, const struct host *h, struct entry *e, stru
     x->asked = asked;
     x->db = server_db(w->server, s->db);
     x->first_key = e->key;
-    entry_run(x, e);
+    if (asked->header.kind == PEER_TRANSACTION)
+        whole_execute(x, e->request.data);
+    else
+        entry_run(x, e);
     while (s->producer != NULL && !out->failed && !is_too_long(h, out, mark, pinned)) {
         if (!s->producer->more(x, s->producer))
             session_end_producer(s);
@@ -624,7 +656,7 @@ static enum dispatch_status serve_guest(struct worker *w, struct conn *c, struct
 
     CHECK(peer_cut(in->data, in->len, &header, &body) == PEER_FRAME);
     b->len = b->words_len = 0;
-    if (take_request(w, b, &header, body) != TOOK_REQUEST || !needs_spare(h))
+    if (take(w, b, &header, body) != TOOK_REQUEST || !needs_spare(h))
         return DISPATCH_CLOSE;
     b->entries[0].begin = 0;
     b->entries[0].end = in->len;

@@ -5,6 +5,7 @@
 #include "server/cluster/control_inside.h"
 #include "server/cluster/handover.h"
 #include "server/cluster/routes.h"
+#include "server/cluster/scope.h"
 #include "server/log.h"
 
 /* ---- routes ---- */
@@ -100,11 +101,15 @@ void publish_routes(void *owner, const struct cluster_state *state, enum cluster
     const struct routes *before = routes_pin_current(c->server);
     struct routes *r = make_routes_at_last(state);
 
+    if (before != NULL && before->view->epoch == r->view->epoch)
+        r->since = before->since;
     log_placement(before, r, cause, about);
     handover_before(c->server, c->local, before, r);
-    routes_publish(c->server, r);
+    routes_publish(c->server, r);   /* only this thread replaces them, so these are there until the next */
     server_wake_workers(c->server); /* requests may be waiting for these */
-    handover_after(c->server, before, r); /* only this thread replaces them, so r is there */
+    handover_after(c->server, before, r);
+    if (before != NULL)
+        scope_lost_slots(c->server, before, r);
     routes_unpin(&before);
 }
 

@@ -28,6 +28,7 @@ struct routes *routes_new(const struct view *view, uint16_t self)
     atomic_init(&r->pins, 1);
     r->version = 0;
     r->view = view_pin(view);
+    r->since = clock_now();
     r->self = self;
     r->alone = r->pulls = false;
     r->description = NULL;

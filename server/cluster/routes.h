@@ -16,6 +16,7 @@ struct routes {
     _Atomic uint32_t pins;
     uint64_t version;        /* of this node alone; rises with every publication */
     const struct view *view; /* pinned */
+    instant since;           /* when this node began to act by the view's epoch */
     uint16_t self;           /* index in view->members */
     bool alone;              /* all slots are HERE */
     bool pulls;              /* some source is not NOBODY */

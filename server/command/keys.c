@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "protocol/resp.h"
+#include "server/cluster/everywhere.h"
 #include "server/command/command.h"
 #include "server/command/arguments.h"
 #include "server/command/filter.h"
@@ -256,8 +257,9 @@ static void list_key(struct walk *walk, const struct scan_item *item)
 
 static void answer_keys(struct exec *x, struct walk *walk)
 {
-    reply_array(x, (size_t)walk->count);
+    reply_array(x, (size_t)walk->count + everywhere_keys(x));
     walk_reply_listed(x, walk);
+    everywhere_put_keys(x);
 }
 
 /* A key may be listed twice if the table grows meanwhile: the price of not holding up the others. */
@@ -268,7 +270,8 @@ void cmd_keys(struct exec *x, struct request *rq)
     struct key_walk *keys;
 
     if (store_db_count(x->store, x->db).items == 0) {
-        reply_array(x, 0);
+        reply_array(x, everywhere_keys(x));
+        everywhere_put_keys(x);
         return;
     }
     if ((keys = walk_new(x, sizeof *keys + pattern.len, &kind)) == NULL)
@@ -339,7 +342,7 @@ void cmd_randomkey(struct exec *x, struct request *rq)
 
 /* As lenient as redis, which hands the word to strtoul: a sign, leading zeros
  * and an empty word pass. */
-static bool read_cursor(struct slice word, uint64_t *cursor)
+bool read_cursor(struct slice word, uint64_t *cursor)
 {
     char text[64];
     char *end;

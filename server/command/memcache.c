@@ -11,6 +11,7 @@
 #include "protocol/memcache_meta.h"
 #include "protocol/memcache_text.h"
 #include "server/check.h"
+#include "server/cluster/several.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/reads.h"
 #include "server/origin/origins.h"
@@ -360,8 +361,11 @@ static uint32_t answer_chunk(struct exec *x, const struct request *rq, uint32_t 
     for (uint32_t i = 0; i < count; i++)
         store_prefetch_item(x->store, keys[i].hash);
     for (uint32_t i = 0; i < count && x->session->parked == PARK_NOT; i++) {
-        bool hit = find_and_answer(x, &keys[i], with_cas);
+        bool hit;
 
+        if (x->gathered != NULL)
+            several_before(x);
+        hit = find_and_answer(x, &keys[i], with_cas);
         hits += hit;
         if (found != NULL && hit)
             found_keys_add(found, from + i);
@@ -387,6 +391,8 @@ static bool get_several(struct exec *x, const struct request *rq, bool with_cas,
     for (uint32_t i = 1; i < rq->argc && x->session->parked == PARK_NOT; i += KEYS_AT_ONCE)
         *hits += answer_chunk(x, rq, i, rq->argc - i < KEYS_AT_ONCE ? rq->argc - i : KEYS_AT_ONCE, with_cas,
                               found);
+    if (x->gathered != NULL && x->session->parked == PARK_NOT)
+        several_rest(x);
     return !protect_end(x, &several);
 }
 
@@ -415,7 +421,7 @@ static void get(struct exec *x, const struct request *rq, bool with_cas)
         reply_line(x, MEMCACHE_BAD_LINE);
         return;
     }
-    if (rq->argc == 2) {
+    if (rq->argc == 2 && x->gathered == NULL) {
         struct key key = exec_key(x, rq, 1);
 
         hits = find_and_answer(x, &key, with_cas);
@@ -489,9 +495,13 @@ static bool gat_keys(struct exec *x, const struct request *rq, bool with_cas, in
     for (uint32_t i = 2; i < rq->argc && x->session->parked == PARK_NOT; i++) {
         struct key key = exec_key(x, rq, i);
 
+        if (x->gathered != NULL)
+            several_before(x);
         if (find_and_answer(x, &key, with_cas))
             found_keys_add(found, i);
     }
+    if (x->gathered != NULL && x->session->parked == PARK_NOT)
+        several_rest(x);
     if (protect_end(x, &several))
         return false;
     for (uint32_t i = 2; i < rq->argc; i++) {

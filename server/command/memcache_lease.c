@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "server/check.h"
+#include "server/cluster/several.h"
 #include "server/command/memcache.h"
 #include "server/command/memcache_edit.h"
 #include "server/herd/herd.h"
@@ -144,8 +145,12 @@ void mc_lease_get(struct exec *x, struct request *rq)
     for (uint32_t i = 1; i < rq->argc; i++) {
         struct key key = exec_key(x, rq, i);
 
+        if (x->gathered != NULL)
+            several_before(x);
         hits += answer_key(x, &key);
     }
+    if (x->gathered != NULL)
+        several_rest(x);
     reply_raw(x, MEMCACHE_END, 5);
     counter_add(x->counters, mc_cmd_get, keys);
     counter_add(x->counters, mc_get_hits, hits);

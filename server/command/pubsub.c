@@ -1,5 +1,6 @@
 /* pubsub.c - SUBSCRIBE and its kin, PUBLISH, PUBSUB, MONITOR. */
 #include "protocol/resp.h"
+#include "server/cluster/everywhere.h"
 #include "server/command/command.h"
 #include "server/monitor.h"
 #include "server/pubsub.h"
@@ -123,6 +124,8 @@ static void publish(struct exec *x, const struct request *rq, enum pubsub_kind k
     if (x->session->modes & SESSION_SUBSCRIBED)
         push_deliver(x->worker); /* redis gives the publisher its own copy before the reply */
     reply_integer(x, (int64_t)n);
+    if (atomic_load_explicit(&x->server->modes, memory_order_relaxed) & SERVER_CLUSTER)
+        everywhere_tell(x, rq);
 }
 
 void cmd_publish(struct exec *x, struct request *rq)

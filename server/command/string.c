@@ -12,6 +12,7 @@
  * asked for. Who needs it says MULTI, and pays for it with everybody's time. */
 #include "server/command/command.h"
 #include "server/command/arguments.h"
+#include "server/cluster/several.h"
 #include "server/command/value.h"
 #include "server/herd/protect.h"
 
@@ -30,14 +31,19 @@ void cmd_mget(struct exec *x, struct request *rq)
     struct key keys[KEYS_AT_ONCE];
 
     protect_begin(x, &several);
-    reply_array(x, rq->argc - 1);
+    reply_array(x, rq->argc - 1 + (x->gathered != NULL ? several_elsewhere(x) : 0));
     for (uint32_t i = 1; i < rq->argc;) {
         uint32_t n = fetch_keys(x, rq, i, 1, keys);
 
-        for (uint32_t k = 0; k < n && x->session->parked == PARK_NOT; k++)
+        for (uint32_t k = 0; k < n && x->session->parked == PARK_NOT; k++) {
+            if (x->gathered != NULL)
+                several_before(x);
             reply_value_of(x, &keys[k]);
+        }
         i += x->session->parked == PARK_NOT ? n : rq->argc;
     }
+    if (x->gathered != NULL && x->session->parked == PARK_NOT)
+        several_rest(x);
     protect_end(x, &several);
 }
 

@@ -46,4 +46,7 @@ void walk_forget(struct walk *walk);
 /* For answer: the keys listed, one after the other. */
 void walk_reply_listed(struct exec *x, struct walk *walk);
 
+/* The word as SCAN's cursor. False: it is none. */
+bool read_cursor(struct slice word, uint64_t *cursor);
+
 #endif

@@ -36,6 +36,14 @@ serve_real()
     eventually cli PING && eventually nc -z 127.0.0.1 "$MC_PORT"
 }
 
+# Starts a cluster of three; REDIS_PORT, MEMCACHE_PORT and CLUSTER_PORT are those of the first node.
+# The arguments are corrald's.
+serve_cluster()
+{
+    start_cluster 3 --threads 2 --cluster-drain-timeout 0 "$@"
+    export REDIS_PORT=$PORT MEMCACHE_PORT=$MC_PORT CLUSTER_PORT=${CLIENT_PORTS[0]}
+}
+
 # passes COMMAND...: a script, which has a minute. How it began to complain is shown if it
 # failed; some libraries never cease to.
 passes()

@@ -45,6 +45,11 @@ node_script()
     passes node "$MODULES/$1" "${@:2}"
 }
 
+@test "ioredis, Cluster" {
+    serve_cluster
+    REDIS_PORT=$CLUSTER_PORT passes node "$MODULES/ioredis_cluster.mjs"
+}
+
 @test "ioredis, RESP2" {
     node_script ioredis.mjs 2
 }

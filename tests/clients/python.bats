@@ -46,6 +46,40 @@ python()
     python django_cache.py django-redis
 }
 
+# cluster_python SCRIPT ARGUMENTS...: the same in a cluster of three.
+cluster_python()
+{
+    serve_cluster
+    passes env REDIS_PORTS="${PORTS[*]}" MEMCACHE_PORTS="${MC_PORTS[*]}" "$PYTHON" -B "$HERE/python/$1" \
+        "${@:2}"
+}
+
+@test "redis-py, RedisCluster" {
+    python_with redis.cluster python3-redis
+    serve_cluster
+    REDIS_PORT=$CLUSTER_PORT passes "$PYTHON" -B "$HERE/python/redis_cluster.py"
+}
+
+@test "redis-py, which knows one node of a cluster" {
+    python_with redis python3-redis
+    cluster_python redis_any_node.py
+}
+
+@test "pymemcache, which knows one node of a cluster" {
+    python_with pymemcache python3-pymemcache
+    cluster_python pymemcache_cluster.py one
+}
+
+@test "pymemcache, HashClient with all nodes of a cluster" {
+    python_with pymemcache python3-pymemcache
+    cluster_python pymemcache_cluster.py all
+}
+
+@test "pymemcache, HashClient with the nodes that it is told" {
+    python_with pymemcache python3-pymemcache
+    cluster_python pymemcache_cluster.py discovered
+}
+
 @test "leases over redis-py" {
     python_with redis python3-redis
     python leases.py
