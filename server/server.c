@@ -546,6 +546,7 @@ static void flush_now(struct server *server, instant now)
 {
     uint8_t db = server_db(server, 0);
 
+    handover_flush(server);
     store_flush_db(server->store, db, now);
     changes_flushed(server, NULL, db);
 }

@@ -53,11 +53,23 @@ void handover_free(struct server *server)
     free(h);
 }
 
-static uint16_t source_of(const struct routes *r, struct slice name)
+static uint16_t source_of(const struct handover *h, const struct routes *r, struct slice name)
 {
-    unsigned slot = slot_of_key(name);
+    unsigned slot = slot_of_key(name), granule = routes_granule(r, slot);
 
-    return r->holder[slot] == ROUTE_HERE ? r->source[routes_granule(r, slot)] : NOBODY;
+    if (r->holder[slot] != ROUTE_HERE || atomic_load_explicit(&h->void_source[granule], memory_order_relaxed))
+        return NOBODY;
+    return r->source[granule];
+}
+
+/* Arrivals look under the lock of their shard, which the flush takes as well, after this: so one comes before
+ * it and is flushed, or sees this. */
+void handover_flush(struct server *server)
+{
+    struct handover *h = server->handover;
+
+    for (unsigned g = 0; g < GRANULES_MAX; g++)
+        atomic_store_explicit(&h->void_source[g], true, memory_order_relaxed);
 }
 
 /* What pulls know the key by in this hand-over. */
@@ -101,12 +113,15 @@ static void store_arrival(void *arg)
 {
     struct arrival *a = arg;
     struct worker *w = a->worker;
+    struct handover *h = w->server->handover;
+    unsigned granule = routes_granule(w->routes.routes, slot_of_key(a->parcel->key));
 
-    if (source_of(w->routes.routes, a->parcel->key) == NOBODY) {
+    if (source_of(h, w->routes.routes, a->parcel->key) == NOBODY) {
         counter_add(&w->counters, handover_lost, 1);
         return;
     }
-    if (parcel_store(w->server->store, w->exec.local, a->parcel, w->now) == STORE_OK)
+    if (parcel_store(w->server->store, w->exec.local, a->parcel, w->now, &h->void_source[granule]) ==
+        STORE_OK)
         counter_add(&w->counters, handover_taken, 1);
     else
         counter_add(&w->counters, handover_lost, 1);
@@ -227,7 +242,7 @@ static void take_one(struct exec *x, const struct key *key, uint64_t id, uint16_
 bool handover_has(struct exec *x, struct slice name)
 {
     struct handover *h = x->server->handover;
-    uint16_t source = source_of(x->worker->routes.routes, name);
+    uint16_t source = source_of(h, x->worker->routes.routes, name);
     enum park_outcome outcome = exec_outcome(x);
     struct key key;
     uint64_t id;
@@ -328,7 +343,7 @@ static bool take_page(struct worker *w, struct round *r, uint16_t source, struct
             break;
         key = store_key_in(w->server->store, db, name);
         id = pull_id(w, &key);
-        if (source_of(w->routes.routes, name) != source || is_here(&w->exec, &key) ||
+        if (source_of(h, w->routes.routes, name) != source || is_here(&w->exec, &key) ||
             pulls_begin(h->pulls, id, 0) != PULLS_YOURS)
             continue;
         t->keys[t->len++] = (struct taken){key.hash, id, db};

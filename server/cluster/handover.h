@@ -39,6 +39,9 @@ bool handover_ready_memcache(struct exec *x, const struct request *rq);
  * handover_park(), write nothing, return. Keys that are served elsewhere are none of its business. */
 bool handover_has(struct exec *x, struct slice name);
 void handover_park(struct exec *x);
+/* Before the store is flushed, wholly or one database of it: nothing comes any more from where granules were
+ * before, or it would come to life again. (What other databases still have there is missed, too.) */
+void handover_flush(struct server *server);
 /* Goes on with the background work; now and then. */
 void handover_tick(struct worker *worker);
 /* Another node asks: writes the answer's body. `asker` is its index in the worker's routes. */

@@ -314,8 +314,10 @@ void handover_before(struct server *server, struct store_local *local, const str
         forget_leftovers(h, returning);
     }
     for (unsigned g = 0; g < h->granules; g++) {
-        if (next->source[g] != NOBODY && (before == NULL || before->source[g] == NOBODY))
-            atomic_fetch_add_explicit(&h->gained[g], 1, memory_order_relaxed);
+        if (next->source[g] == NOBODY || (before != NULL && before->source[g] != NOBODY))
+            continue;
+        atomic_fetch_add_explicit(&h->gained[g], 1, memory_order_relaxed);
+        atomic_store_explicit(&h->void_source[g], false, memory_order_relaxed);
     }
 }
 

@@ -32,6 +32,8 @@ struct handover {
     struct round *rounds;
     uint64_t bytes_ahead; /* of what the rate allows; worker 0's */
     int64_t refilled_ms;
+    /* Of each granule that has a source: what is there was flushed, so nothing is asked for any more. */
+    _Atomic bool void_source[GRANULES_MAX];
     _Atomic uint32_t gained[GRANULES_MAX]; /* how often each had a source: part of what pulls know keys by */
     /* the control thread's: granules that are served elsewhere now, of which something may be left here */
     bool leftovers[GRANULES_MAX];

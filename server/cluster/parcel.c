@@ -173,7 +173,7 @@ static bool is_out_of_time(const struct parcel *p)
 }
 
 enum store_status parcel_store(struct store *store, struct store_local *local, const struct parcel *p,
-                               instant now)
+                               instant now, const _Atomic bool *refused)
 {
     struct key key = store_key_in(store, p->db, p->key);
     struct store_value v = {.head = p->value,
@@ -198,7 +198,7 @@ enum store_status parcel_store(struct store *store, struct store_local *local, c
     if (p->cas != 0)
         store_raise_cas(store, p->cas);
     store_edit_begin(store, local, &key, now, &e);
-    if (!e.found && !e.graced)
+    if (!e.found && !e.graced && (refused == NULL || !atomic_load_explicit(refused, memory_order_relaxed)))
         status = store_edit_put(&e, &v);
     store_edit_end(&e);
     return status;

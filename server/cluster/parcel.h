@@ -41,8 +41,9 @@ bool parcel_take(struct slice *bytes, struct parcel *parcel);
 /* What an open edit shows: found, in its grace, or pending. False: there is nothing. Good while the edit is
  * open. */
 bool parcel_of(const struct store_edit *edit, struct parcel *parcel);
-/* Stores it, unless the key is there already in any form, which then is newer. */
+/* Stores it, unless the key is there already in any form, which then is newer, or *refused, looked at under
+ * the shard's lock, is true; it may be NULL. */
 enum store_status parcel_store(struct store *store, struct store_local *local, const struct parcel *parcel,
-                               instant now);
+                               instant now, const _Atomic bool *refused);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "server/changes.h"
 #include "server/clients.h"
+#include "server/cluster/handover.h"
 #include "server/command/command.h"
 #include "server/server.h"
 #include "server/watch.h"
@@ -94,6 +95,7 @@ void cmd_flushall(struct exec *x, struct request *rq)
 {
     if (!flush_words_are_right(x, rq))
         return;
+    handover_flush(x->server);
     store_flush(x->store);
     changes_flushed(x->server, x, CHANGES_ALL_DATABASES);
     reply_ok(x);
@@ -103,6 +105,7 @@ void cmd_flushdb(struct exec *x, struct request *rq)
 {
     if (!flush_words_are_right(x, rq))
         return;
+    handover_flush(x->server);
     store_flush_db(x->store, x->db, x->now);
     changes_flushed(x->server, x, x->db);
     reply_ok(x);

@@ -93,7 +93,7 @@ static size_t move(const char *name, instant now)
     size_t len = rest.len;
     assert_true(parcel_take(&rest, &q));
     assert_int_equal(rest.len, 0);
-    assert_int_equal(parcel_store(to.store, to.local, &q, after(now, (span){3600000})), STORE_OK);
+    assert_int_equal(parcel_store(to.store, to.local, &q, after(now, (span){3600000}), NULL), STORE_OK);
     return len;
 }
 
