@@ -41,7 +41,7 @@ static void fifo_admitted(struct evict_policy *p, evict_id id, uint64_t hash, ui
 
 static evict_id fifo_victim(struct evict_policy *p)
 {
-    return p->host->oldest(p->host->ctx, 0);
+    return evict_host_oldest(p->host, 0);
 }
 
 static void fifo_gone(struct evict_policy *p, evict_id id, uint64_t hash, uint32_t weight, unsigned queue,
@@ -64,7 +64,7 @@ static size_t fifo_bytes(const struct evict_policy *p)
 
 static void fifo_check(const struct evict_policy *p)
 {
-    CHECK((p->host->oldest(p->host->ctx, 0) == EVICT_NOBODY) == (p->count == 0));
+    CHECK((evict_host_oldest(p->host, 0) == EVICT_NOBODY) == (p->count == 0));
 }
 
 const struct evict_type evict_fifo = {

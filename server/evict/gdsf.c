@@ -151,7 +151,7 @@ static void gdsf_touched(struct evict_policy *p, evict_id id)
 
     if (uses > 0)
         file_under(p, node_next(p->host->nodes, id), id, uses < USES_MAX ? (uint8_t)(uses + 1) : uses,
-                   p->host->weight(p->host->ctx, id));
+                   evict_host_weight(p->host, id));
 }
 
 static evict_id gdsf_victim(struct evict_policy *p)
@@ -177,7 +177,7 @@ static void gdsf_gone(struct evict_policy *p, evict_id id, uint64_t hash, uint32
     nodes[id] = 0;
     if (p->waiting.count > 0 && p->count < p->size) {
         id = p->waiting.tail;
-        weight = p->host->weight(p->host->ctx, id);
+        weight = evict_host_weight(p->host, id);
         list_remove(&p->waiting, nodes, id, weight);
         heap_add(p, id, weight);
     }

@@ -182,7 +182,7 @@ static void demote(struct evict_policy *p)
 {
     while (p->lir.weight > lir_share(p) && p->lir.count > 1) {
         evict_id id = p->lir.tail;
-        uint32_t weight = p->host->weight(p->host->ctx, id);
+        uint32_t weight = evict_host_weight(p->host, id);
 
         list_remove(&p->lir, p->host->nodes, id, weight);
         set_stamp(p, id, 0);
@@ -228,7 +228,7 @@ static void lirs_touched(struct evict_policy *p, evict_id id)
             trim_ghosts(p);
         return;
     }
-    weight = p->host->weight(p->host->ctx, id);
+    weight = evict_host_weight(p->host, id);
     list_remove(&p->hir, nodes, id, weight);
     if (in_stack(p, id)) {
         set_stamp(p, id, ++p->now);

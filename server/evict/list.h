@@ -113,7 +113,7 @@ static inline void list_check(const struct evict_list *l, const struct evict_hos
         CHECK(node_prev(host->nodes, id) == prev);
         CHECK(count < l->count);
         count++;
-        weight += host->weight(host->ctx, id);
+        weight += evict_host_weight(host, id);
         prev = id;
     }
     CHECK(l->tail == prev);
