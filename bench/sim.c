@@ -28,6 +28,7 @@ struct options {
     struct size_asked sizes[SIZES_MAX];
     unsigned size_count;
     const char *by, *out;
+    bool as_served;
     unsigned threads;
     char **paths;
     unsigned path_count;
@@ -52,6 +53,8 @@ static const char help[] =
     "                    do not fit in memory. The error is stated (1)\n"
     "  --memory SIZE     for keys and requests; more requests go to a file in TMPDIR (3/4 of all)\n"
     "  --threads N       (cores)\n"
+    "  --as-served       ghosts by fingerprint, as a node has them: slower, and the same but for\n"
+    "                    one look-up in thousands of millions per entry\n"
     "  --quiet           no progress\n"
     "  --help            this text\n"
     "\n"
@@ -225,6 +228,10 @@ static bool parse(struct options *o, int argc, char **argv)
             o->trace.quiet = true;
             continue;
         }
+        if (strcmp(argv[i], "--as-served") == 0) {
+            o->as_served = true;
+            continue;
+        }
         if (equals != NULL) {
             snprintf(name, sizeof(name), "%.*s", (int)(equals - argv[i]), argv[i]);
             if (!parse_option(o, name, equals + 1))
@@ -323,7 +330,12 @@ static bool simulate(const struct options *o, struct sim_trace *t, double read_s
         fprintf(stderr, "corral-sim: this trace has no sizes: every object counts 1\n");
     for (unsigned i = 0; i < count; i++)
         cells[i] = (struct cell){.type = o->policies[i / size_count], .capacity = sizes[i % size_count]};
-    sim_run(t, cells, count, by_bytes, o->trace.sample, o->threads, o->trace.quiet);
+    sim_run(t, cells, count,
+            &(struct sim_run_options){.by_bytes = by_bytes,
+                                      .sample = o->trace.sample,
+                                      .as_served = o->as_served,
+                                      .threads = o->threads,
+                                      .quiet = o->trace.quiet});
     report.run_seconds = now() - start;
     report_table(&report);
     ok = all_done(cells, count);

@@ -216,6 +216,7 @@ static bool keep(struct loading *l, const struct request *q)
     }
     if (q->op == REQUEST_READ) {
         l->trace.reads++;
+        l->trace.read_bytes += l->trace.has_sizes ? size : 1;
         k->reads += k->reads < UINT32_MAX;
         if (k->last > 0)
             l->trace.reuse[63 - __builtin_clzll(l->trace.requests + 1 - k->last)]++;
