@@ -222,6 +222,10 @@ $(FUZZ_TARGETS): $(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+SIMULATOR = $(filter-out $(OBJ)/bench/sim.o $(OBJ)/bench/sim_report.o,$(SIM_OBJECTS))
+$(OBJ)/fuzz/trace: LIBS := $(ZLIB_LIBS) $(ZSTD_LIBS) $(LIBS)
+$(OBJ)/fuzz/trace: $(SIMULATOR)
+
 .SECONDARY:
 -include $(shell [ ! -d $(OBJ) ] || find $(OBJ) -name '*.d')
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -291,6 +292,30 @@ static unsigned cores(void)
                                                                                : 1;
 }
 
+static uint64_t limit_in(const char *path, uint64_t otherwise)
+{
+    FILE *f = fopen(path, "r");
+    unsigned long long value;
+    bool ok = f != NULL && fscanf(f, "%llu", &value) == 1; /* "max" is no number */
+
+    if (f != NULL)
+        fclose(f);
+    return ok && value < otherwise ? value : otherwise;
+}
+
+/* The machine's, or what a container or the shell leave us of it. */
+static uint64_t memory_there(void)
+{
+    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    struct rlimit limit;
+
+    bytes = limit_in("/sys/fs/cgroup/memory.max", bytes);
+    bytes = limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes", bytes);
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < bytes)
+        bytes = limit.rlim_cur;
+    return bytes;
+}
+
 static bool wants_future(const struct options *o)
 {
     for (unsigned i = 0; i < o->policy_count; i++)
@@ -359,7 +384,7 @@ int main(int argc, char **argv)
             print_help();
             return 0;
         }
-    o.trace.memory_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 * 3;
+    o.trace.memory_max = memory_there() / 4 * 3;
     if (!parse_policies(&o, "all") || !parse_sizes(&o, "0.1%,1%,10%") || !parse(&o, argc, argv))
         return 2;
     t = sim_trace_read(o.paths, o.path_count, &o.trace);

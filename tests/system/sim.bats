@@ -106,9 +106,24 @@ END
     expected="No such file" refuses nowhere
     expected="is a directory" refuses .
     awk 'BEGIN { for (i = 0; i < 200000; i++) print i }' >many
-    expected="look at a share of the keys with --sample" refuses many --memory 1mb
+    printf '1 7 100\n9223372036854775807 8 5\n' >late.tr
+    expected="late.tr:2: column 1: a time is expected" refuses late.tr
+    printf 'key,count\na,5\nb,5000000\n' >count.csv
+    expected="count.csv:3: column 2: a count is expected, at most a million" refuses count.csv
+    expected="many:11470: column 1: memory is short after 11469 distinct keys" refuses many --memory 1mb
+    expected="look at a share of the keys with --sample 0.01" refuses many --memory 1mb
     run sim many --memory 1mb --sample 0.01 --policies lru
     [ "$status" -eq 0 ]
+}
+
+# What a shell or a container leaves of the memory is what may be taken.
+@test "a thousand million keys in little memory are refused, or sampled, and nothing crashes" {
+    run bash -c "ulimit -v 262144; seq 1 1000000000 | '$CORRAL_BIN/corral-sim' - --quiet"
+    [ "$status" -eq 1 ]
+    [[ "$output" == "corral-sim: stdin:"*": column 1: memory is short after "*" distinct keys"*"--sample 0.01" ]]
+    run bash -c "ulimit -v 262144; seq 1 3000000 | '$CORRAL_BIN/corral-sim' - --quiet --sample 0.1 --policies lru,lirs"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"a sample of 0.1 of the keys"* ]]
 }
 
 @test "a sample states its error and keeps it" {
