@@ -99,18 +99,32 @@ REPLAY_INLINE void fetch_ahead(const struct replay *r, uint32_t far, uint32_t ne
 #endif
 }
 
+/* For the last few, so that the loop need not ask whether there is anything ahead. */
+static __attribute__((noinline)) bool ask_one(struct replay *r, uint32_t key, uint32_t weight, bool weighted)
+{
+    return replay_ask(r, &TYPE, key, weight, weighted);
+}
+
 REPLAY_INLINE uint64_t ask_many(struct replay *r, const uint32_t *keys, const uint32_t *sizes, size_t n,
                                 bool weighted, uint64_t *missed_bytes)
 {
     enum { NEAR = 8, FAR = 20 };
     uint64_t misses = 0, missed = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i++) {
+    for (; i + FAR < n; i++) {
         uint32_t size = sizes != NULL ? sizes[i] : 0;
         bool hit;
 
-        fetch_ahead(r, keys[i + FAR < n ? i + FAR : i], keys[i + NEAR < n ? i + NEAR : i]);
+        fetch_ahead(r, keys[i + FAR], keys[i + NEAR]);
         hit = replay_ask(r, &TYPE, keys[i], weighted ? size : 1, weighted);
+        misses += !hit;
+        missed += hit ? 0 : size;
+    }
+    for (; i < n; i++) {
+        uint32_t size = sizes != NULL ? sizes[i] : 0;
+        bool hit = ask_one(r, keys[i], weighted ? size : 1, weighted);
+
         misses += !hit;
         missed += hit ? 0 : size;
     }
