@@ -1,5 +1,6 @@
 /* replay.c - traces, and any policy behind replay_host.h. */
 #include "bench/replay_host.h"
+#include "server/evict/auto.h"
 #include "server/evict/list.h"
 #include "server/evict/policies.h"
 
@@ -179,6 +180,8 @@ void trace_free(struct trace **tp)
 
 /* ---- the host ---- */
 
+const struct evict_type replay_auto = {.name = "auto"};
+
 /* Those that are linked in: the simulator has all of them, a test perhaps none. */
 #define EVICT_POLICY(name, help)                                                                             \
     extern const struct replay_compiled replay_compiled_##name __attribute__((weak));
@@ -271,7 +274,7 @@ static void *make_array(size_t count, size_t size)
 
 static bool make_arrays(struct replay *r, const struct evict_type *type, unsigned with)
 {
-    bool picks_any = type->queues == 0 && !type->linked;
+    bool is_auto = type == &replay_auto, picks_any = type->queues == 0 && !type->linked && !is_auto;
     const struct {
         bool wanted;
         void **at;
@@ -281,7 +284,7 @@ static bool make_arrays(struct replay *r, const struct evict_type *type, unsigne
         {(with & REPLAY_WEIGHTS) != 0, (void **)&r->weights, sizeof(r->weights[0])},
         {(with & REPLAY_FUTURE) != 0, (void **)&r->next_use, sizeof(r->next_use[0])},
         {(with & REPLAY_EXPIRY) != 0, (void **)&r->expires, sizeof(r->expires[0])},
-        {type->queues > 0, (void **)&r->links, sizeof(r->links[0])},
+        {type->queues > 0 || is_auto, (void **)&r->links, sizeof(r->links[0])},
         {picks_any, (void **)&r->residents, sizeof(r->residents[0])},
         {picks_any, (void **)&r->place, sizeof(r->place[0])},
         {r->compiled != NULL, (void **)&r->ghosts, sizeof(r->ghosts[0])},
@@ -290,7 +293,7 @@ static bool make_arrays(struct replay *r, const struct evict_type *type, unsigne
     for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
         if (arrays[i].wanted && (*arrays[i].at = make_array((size_t)r->unique + 1, arrays[i].size)) == NULL)
             return false;
-    if (type->linked) {
+    if (type->linked || is_auto) {
         size_t marks = r->compiled != NULL ? ((size_t)r->unique / 64 + 1) * 64 : 0;
         size_t nodes = ((size_t)r->unique + 1) * sizeof(r->host.nodes[0]);
 
@@ -298,6 +301,25 @@ static bool make_arrays(struct replay *r, const struct evict_type *type, unsigne
             return false;
         r->host.nodes = (uint64_t *)(void *)(r->nodes_block + marks);
     }
+    return true;
+}
+
+static void set_shadow_capacities(struct replay *r)
+{
+    for (unsigned i = 0; i < AUTO_CANDIDATES && r->shadows != NULL; i++)
+        shadows_set_capacity(r->shadows, i, r->capacity);
+}
+
+static bool make_auto(struct replay *r, uint64_t seed)
+{
+    struct shadow_kind kinds[AUTO_CANDIDATES];
+
+    auto_kinds(kinds);
+    r->type = auto_candidate(0);
+    r->shadows = shadows_new(kinds, AUTO_CANDIDATES, REPLAY_SHADOW_ITEMS, seed);
+    if (r->shadows == NULL || (r->autos = auto_new(r->shadows, r->type)) == NULL)
+        return false;
+    set_shadow_capacities(r);
     return true;
 }
 
@@ -322,10 +344,10 @@ struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint
                                   .expires = call_expires,
                                   .hash = call_hash,
                                   .any = call_any};
-    if (!make_arrays(r, type, with))
+    if (!make_arrays(r, type, with) || (type == &replay_auto && !make_auto(r, seed)))
         goto fail;
     replay_being_made = r;
-    r->policy = type->create(&r->host, &config);
+    r->policy = r->type->create(&r->host, &config);
     replay_being_made = NULL;
     if (r->policy == NULL)
         goto fail;
@@ -341,7 +363,10 @@ void replay_free(struct replay **rp)
 
     if (r == NULL)
         return;
-    r->type->destroy(r->policy);
+    if (r->policy != NULL)
+        r->type->destroy(r->policy);
+    auto_free(&r->autos);
+    shadows_free(&r->shadows);
     free(r->nodes_block);
     free(r->state);
     free(r->weights);
@@ -372,10 +397,129 @@ void replay_watch(struct replay *r, void (*watcher)(void *arg, uint32_t victim),
     r->watcher_arg = arg;
 }
 
+/* ---- auto ---- */
+
+struct handover {
+    uint32_t *ids;
+    uint32_t count;
+};
+
+/* Coldest first: as the old policy would have evicted them, or by age where it has no order of its own.
+ * A store's shard does the same (handover.c), but a few at a time. */
+static void list_cold_first(struct replay *r, struct handover *h)
+{
+    evict_id id;
+
+    if (r->type->linked)
+        while ((id = r->type->victim(r->policy)) != EVICT_NOBODY) {
+            r->type->gone(r->policy, id, host_hash(r, id), host_weight(r, id), host_queue_of(r, id),
+                          EVICT_REMOVED);
+            h->ids[h->count++] = id;
+        }
+    for (unsigned queue = 0; queue < EVICT_QUEUES_MAX && !r->type->linked; queue++)
+        for (id = r->queues[queue].oldest; id != EVICT_NOBODY; id = r->links[id].newer)
+            h->ids[h->count++] = id;
+}
+
+static void join_queues(struct replay *r)
+{
+    uint32_t oldest = r->queues[1].oldest;
+
+    for (uint32_t id = oldest; id != EVICT_NOBODY; id = r->links[id].newer)
+        r->state[id] = (uint8_t)(r->state[id] & ~REPLAY_QUEUE);
+    if (oldest == EVICT_NOBODY)
+        return;
+    r->links[oldest].older = r->queues[0].newest;
+    if (r->queues[0].newest != EVICT_NOBODY)
+        r->links[r->queues[0].newest].newer = oldest;
+    else
+        r->queues[0].oldest = oldest;
+    r->queues[0].newest = r->queues[1].newest;
+    r->queues[1] = (struct replay_queue){0, 0};
+}
+
+static void change_policy(struct replay *r, const struct evict_type *type)
+{
+    struct evict_config config = {.capacity = r->capacity, .seed = 1};
+    struct handover h = {malloc(((size_t)r->unique + 1) * sizeof(h.ids[0])), 0};
+    struct evict_policy *next = h.ids != NULL ? type->create(&r->host, &config) : NULL;
+
+    if (next == NULL) {
+        free(h.ids);
+        return;
+    }
+    list_cold_first(r, &h);
+    r->type->destroy(r->policy);
+    r->type = type;
+    r->policy = next;
+    join_queues(r);
+    for (uint32_t i = 0; i < h.count; i++)
+        type->admitted(r->policy, h.ids[i], host_hash(r, h.ids[i]), host_weight(r, h.ids[i]), 0);
+    free(h.ids);
+}
+
+enum told { TOLD_HIT, TOLD_MISSED, TOLD_STORED };
+
+/* What the shadows see of it. */
+static void tell(struct replay *r, uint32_t key, uint32_t weight, enum told told)
+{
+    struct shadow_item item = {.hash = host_hash(r, key), .weight = weight};
+
+    shadows_count_reads(r->shadows, told != TOLD_STORED);
+    if (shadow_draw(item.hash) >= shadows_threshold(r->shadows))
+        return;
+    item.expires = r->expires != NULL ? r->expires[key] : 0;
+    switch (told) {
+    case TOLD_HIT: shadows_hit(r->shadows, &item, r->now); break;
+    case TOLD_MISSED: shadows_missed(r->shadows, &item, r->now); break;
+    case TOLD_STORED: shadows_stored(r->shadows, &item, r->now); return;
+    }
+    const struct evict_type *type = auto_follow(r->autos);
+    if (type != r->type)
+        change_policy(r, type);
+}
+
+/* Any policy may be the next, so hits are counted for all. */
+static bool ask(struct replay *r, uint32_t key, uint32_t weight)
+{
+    uint8_t state = r->state[key];
+
+    if (r->autos != NULL && !r->type->wants_hits && (state & REPLAY_RESIDENT) != 0 &&
+        (state & REPLAY_HITS) < EVICT_HITS_MAX)
+        r->state[key] = (uint8_t)(state + 1);
+    return replay_ask(r, r->type, key, weight, r->weights != NULL);
+}
+
 bool replay_get(struct replay *r, uint32_t key, uint32_t weight)
 {
+    bool hit;
+
     CHECK(key > 0 && key <= r->unique);
-    return replay_ask(r, r->type, key, r->weights != NULL ? weight : 1, r->weights != NULL);
+    weight = r->weights != NULL ? weight : 1;
+    hit = ask(r, key, weight);
+    if (r->autos == NULL)
+        return hit;
+    tell(r, key, weight, hit ? TOLD_HIT : TOLD_MISSED);
+    if (!hit && replay_holds(r, key))
+        tell(r, key, weight, TOLD_STORED);
+    return hit;
+}
+
+bool replay_put(struct replay *r, uint32_t key, uint32_t weight)
+{
+    bool was_there;
+
+    CHECK(key > 0 && key <= r->unique);
+    weight = r->weights != NULL ? weight : 1;
+    was_there = ask(r, key, weight);
+    if (r->autos != NULL && replay_holds(r, key))
+        tell(r, key, weight, TOLD_STORED);
+    return was_there;
+}
+
+void replay_set_time(struct replay *r, int64_t now)
+{
+    r->now = now;
 }
 
 void replay_know(struct replay *r, uint32_t key, uint32_t next_use)
@@ -393,7 +537,7 @@ uint64_t replay_many(struct replay *r, const uint32_t *keys, const uint32_t *siz
         return r->compiled->many(r, keys, sizes, n, weighted, missed_bytes);
     for (size_t i = 0; i < n; i++) {
         uint32_t size = sizes != NULL ? sizes[i] : 0;
-        bool hit = replay_ask(r, r->type, keys[i], weighted ? size : 1, weighted);
+        bool hit = replay_get(r, keys[i], weighted ? size : 1);
 
         misses += !hit;
         *missed_bytes += hit ? 0 : size;
@@ -411,6 +555,11 @@ void replay_set_expiry(struct replay *r, uint32_t key, int64_t expires)
     r->expires[key] = expires;
     if (r->type->expiry_changed != NULL && replay_holds(r, key))
         r->type->expiry_changed(r->policy, key);
+    if (r->shadows != NULL && replay_holds(r, key)) {
+        struct shadow_item item = {
+            .hash = host_hash(r, key), .weight = host_weight(r, key), .expires = expires};
+        shadows_expiry_changed(r->shadows, &item);
+    }
 }
 
 int64_t replay_expiry(const struct replay *r, uint32_t key)
@@ -420,6 +569,8 @@ int64_t replay_expiry(const struct replay *r, uint32_t key)
 
 bool replay_drop(struct replay *r, uint32_t key)
 {
+    if (r->shadows != NULL)
+        shadows_dropped(r->shadows, host_hash(r, key));
     if (!replay_holds(r, key))
         return false;
     replay_leave(r, r->type, key, EVICT_REMOVED);
@@ -431,6 +582,7 @@ void replay_set_capacity(struct replay *r, uint64_t capacity)
     r->capacity = capacity;
     r->type->set_capacity(r->policy, capacity);
     replay_make_room(r, r->type, 0);
+    set_shadow_capacities(r);
 }
 
 uint64_t replay_held(const struct replay *r)
@@ -456,6 +608,18 @@ void replay_check(const struct replay *r)
         held += replay_holds(r, key) ? host_weight(r, key) : 0;
     CHECK(held == r->held && r->held <= r->capacity);
     r->type->check(r->policy);
+    if (r->shadows != NULL)
+        shadows_check(r->shadows);
+}
+
+const struct shadows *replay_shadows(const struct replay *r)
+{
+    return r->shadows;
+}
+
+const struct evict_auto *replay_autos(const struct replay *r)
+{
+    return r->autos;
 }
 
 double replay_miss_ratio(const struct trace *t, const struct evict_type *type, uint64_t capacity,

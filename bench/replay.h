@@ -6,7 +6,7 @@
 #ifndef CORRAL_BENCH_REPLAY_H
 #define CORRAL_BENCH_REPLAY_H
 
-#include "server/evict/evict.h"
+#include "server/evict/auto.h"
 
 /* ---- traces ---- */
 
@@ -42,6 +42,10 @@ enum {
     REPLAY_COMPILED = 8
 };
 
+/* As a type: no policy but the choice between some, as allkeys-auto makes it. */
+extern const struct evict_type replay_auto;
+enum { REPLAY_SHADOW_ITEMS = 2048 }; /* as shadow-items by default */
+
 /* Keys 1..unique. NULL when memory is short. */
 struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint32_t unique, uint64_t seed,
                           unsigned with);
@@ -54,6 +58,8 @@ bool replay_get(struct replay *, uint32_t key, uint32_t weight);
  * sizes. Where sizes is not NULL, what was missed of them is added to *missed_bytes. */
 uint64_t replay_many(struct replay *, const uint32_t *keys, const uint32_t *sizes, size_t n,
                      uint64_t *missed_bytes);
+/* A client stores the key, without having asked for it; true if it was there. */
+bool replay_put(struct replay *, uint32_t key, uint32_t weight);
 bool replay_holds(const struct replay *, uint32_t key);
 /* Hashes by key, 0..unique, that stay the caller's; before the first request.
  * Without them a key's hash is made of its number. */
@@ -67,12 +73,17 @@ uint32_t replay_next_use(const void *ctx, evict_id id);
 /* When the key expires, 0 for never. Who notices and drops it is the caller. */
 void replay_set_expiry(struct replay *, uint32_t key, int64_t expires);
 int64_t replay_expiry(const struct replay *, uint32_t key);
+/* What time it is, in the unit of the expiries; only replay_auto wants to know. */
+void replay_set_time(struct replay *, int64_t now);
 /* Deletes a key; false if it was not there. */
 bool replay_drop(struct replay *, uint32_t key);
 void replay_set_capacity(struct replay *, uint64_t capacity);
 uint64_t replay_held(const struct replay *);       /* weight */
 uint64_t replay_evicted(const struct replay *);    /* items */
 size_t replay_policy_bytes(const struct replay *); /* the policy's heap; not its nodes */
+/* Those of replay_auto; NULL for others. */
+const struct shadows *replay_shadows(const struct replay *);
+const struct evict_auto *replay_autos(const struct replay *);
 void replay_check(const struct replay *);
 
 /* Replays a whole trace, every weight 1 or as the trace says; the miss ratio,

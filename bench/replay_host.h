@@ -54,11 +54,14 @@ struct replay {
     /* For any(): the residents in no order, and where each of them is. */
     uint32_t *residents, *place;
     uint32_t resident_count;
-    uint32_t *ghosts;       /* by key, for bench/dense/; NULL: not compiled */
-    unsigned ghost_lists;   /* that share it */
-    uint32_t *next_use;     /* by key; NULL: nobody knows the future */
-    int64_t *expires;       /* by key; NULL: nothing does */
-    const uint64_t *hashes; /* by key, not ours; NULL: replay_mix() */
+    uint32_t *ghosts;        /* by key, for bench/dense/; NULL: not compiled */
+    unsigned ghost_lists;    /* that share it */
+    uint32_t *next_use;      /* by key; NULL: nobody knows the future */
+    int64_t *expires;        /* by key; NULL: nothing does */
+    const uint64_t *hashes;  /* by key, not ours; NULL: replay_mix() */
+    struct shadows *shadows; /* replay_auto's; NULL for a fixed policy */
+    struct evict_auto *autos;
+    int64_t now;
     void (*watcher)(void *arg, uint32_t victim);
     void *watcher_arg;
 };
@@ -172,6 +175,29 @@ REPLAY_INLINE uint64_t host_hash(const struct replay *r, uint32_t key)
 }
 #endif
 
+/* Does it keep queues for the policy? Where the policy may change, always. */
+REPLAY_INLINE bool host_has_queues(const struct replay *r, const struct evict_type *type)
+{
+#ifdef EVICT_HOST_INLINED
+    (void)r;
+    return type->queues > 0;
+#else
+    (void)type;
+    return r->links != NULL;
+#endif
+}
+
+REPLAY_INLINE bool host_has_list(const struct replay *r, const struct evict_type *type)
+{
+#ifdef EVICT_HOST_INLINED
+    (void)r;
+    return type->queues == 0 && !type->linked;
+#else
+    (void)type;
+    return r->residents != NULL;
+#endif
+}
+
 /* ---- what becomes of a request ---- */
 
 REPLAY_INLINE void replay_leave(struct replay *r, const struct evict_type *type, uint32_t key,
@@ -181,9 +207,9 @@ REPLAY_INLINE void replay_leave(struct replay *r, const struct evict_type *type,
 
     CHECK(r->state[key] & REPLAY_RESIDENT);
     type->gone(r->policy, key, host_hash(r, key), weight, host_queue_of(r, key), why);
-    if (type->queues > 0)
+    if (host_has_queues(r, type))
         host_dequeue(r, key);
-    if (type->queues == 0 && !type->linked) {
+    if (host_has_list(r, type)) {
         uint32_t last = r->residents[--r->resident_count];
 
         r->residents[r->place[key]] = last;
@@ -217,9 +243,9 @@ REPLAY_INLINE void replay_enter(struct replay *r, const struct evict_type *type,
     r->state[key] = REPLAY_RESIDENT;
     if (r->weights != NULL)
         r->weights[key] = weight;
-    if (type->queues > 0)
+    if (host_has_queues(r, type))
         host_enqueue(r, key, queue);
-    if (type->queues == 0 && !type->linked) {
+    if (host_has_list(r, type)) {
         r->place[key] = r->resident_count;
         r->residents[r->resident_count++] = key;
     }

@@ -2,6 +2,7 @@
  *
  * The policies are the objects that serve (server/evict/), so what is measured
  * here is what a node does. */
+#include "bench/replay.h"
 #include "bench/sim_belady.h"
 #include "bench/sim_report.h"
 
@@ -61,7 +62,7 @@ static const char help[] =
     "\n"
     "policies: ";
 
-static const struct evict_type *const oracles[] = {&sim_belady, &sim_beladysize};
+static const struct evict_type *const oracles[] = {&replay_auto, &sim_belady, &sim_beladysize};
 enum { ORACLES = sizeof(oracles) / sizeof(oracles[0]) };
 
 static bool complain(const char *option, const char *value, const char *what)

@@ -147,6 +147,8 @@ static void one_request(struct pass *p, uint64_t i)
 
     if (p->wheel != NULL && (!p->wheel->started || t->times[i] != p->wheel->swept))
         wheel_sweep(p->wheel, p->replay, t->times[i], p->gone);
+    if (p->wheel != NULL)
+        replay_set_time(p->replay, t->times[i]);
     if (t->next != NULL)
         replay_know(p->replay, key, t->next[i]);
     if (op == REQUEST_DELETE) {
@@ -157,7 +159,7 @@ static void one_request(struct pass *p, uint64_t i)
         replay_drop(p->replay, key);
         return;
     }
-    hit = replay_get(p->replay, key, weight);
+    hit = op == REQUEST_READ ? replay_get(p->replay, key, weight) : replay_put(p->replay, key, weight);
     if (op == REQUEST_READ) {
         p->cell->misses += !hit;
         p->cell->read_bytes += size;

@@ -143,20 +143,31 @@ static unsigned cores(void)
     return CPU_COUNT(&set) > 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
-/* "allkeys-lru" in two. False if it is no policy. */
+static bool is_auto(const char *policy)
+{
+    return strcmp(policy, "allkeys-auto") == 0;
+}
+
+/* "allkeys-lru" in two. False if it is no policy. What auto begins with is the store's to
+ * say. Policies with queues order all items there are, and ttl is for those with an expiry. */
 static bool parse_policy(const char *text, enum evict_scope *scope, const struct evict_type **policy)
 {
-    const char *dash = strchr(text, '-');
+    static const char all[] = "allkeys-", some[] = "volatile-";
 
     *policy = NULL;
     *scope = EVICT_NOTHING;
     if (strcmp(text, "noeviction") == 0)
         return true;
-    if (dash == NULL)
+    if (strncmp(text, all, sizeof all - 1) == 0) {
+        *scope = EVICT_ALLKEYS;
+        *policy = is_auto(text) ? auto_candidate(0) : evict_type_find(text + sizeof all - 1);
+        return *policy != NULL && strcmp((*policy)->name, "ttl") != 0;
+    }
+    if (strncmp(text, some, sizeof some - 1) != 0)
         return false;
-    *scope = text[0] == 'v' ? EVICT_VOLATILE : EVICT_ALLKEYS;
-    *policy = evict_type_find(dash + 1);
-    return *policy != NULL;
+    *scope = EVICT_VOLATILE;
+    *policy = evict_type_find(text + sizeof some - 1);
+    return *policy != NULL && (*policy)->queues == 0;
 }
 
 bool server_policy_ok(const char *name)
@@ -205,7 +216,14 @@ static bool open_store(struct server *server, unsigned workers, char *err, size_
         return false;
     }
     server->store = store_new(&config, err, err_len);
-    return server->store != NULL;
+    if (server->store == NULL)
+        return false;
+    if (!store_set_shadows(server->store, o->mrc_enabled, (uint32_t)o->shadow_items) ||
+        (is_auto(o->maxmemory_policy) && !store_set_auto(server->store))) {
+        snprintf(err, err_len, "no memory for shadows of the cache; lower shadow-items");
+        return false;
+    }
+    return true;
 }
 
 static bool make_workers(struct server *server, unsigned n)
@@ -581,7 +599,19 @@ static const char *apply_policy(struct server *server)
 
     if (!parse_policy(server->options.maxmemory_policy, &scope, &policy))
         return "no such policy";
-    return store_set_policy(server->store, scope, policy) ? NULL : "there is not enough memory to change it";
+    if (is_auto(server->options.maxmemory_policy) ? store_set_auto(server->store)
+                                                  : store_set_policy(server->store, scope, policy))
+        return NULL;
+    return "there is not enough memory to change it";
+}
+
+static const char *apply_shadows(struct server *server)
+{
+    const struct options *o = &server->options;
+
+    return store_set_shadows(server->store, o->mrc_enabled, (uint32_t)o->shadow_items)
+               ? NULL
+               : "there is not enough memory for shadows of the cache";
 }
 
 const char *server_apply_option(struct server *server, const char *name)
@@ -595,6 +625,8 @@ const char *server_apply_option(struct server *server, const char *name)
                      "maxmemory";
     if (strcmp(name, "maxmemory-policy") == 0)
         return apply_policy(server);
+    if (strcmp(name, "mrc-enabled") == 0 || strcmp(name, "shadow-items") == 0)
+        return apply_shadows(server);
     if (strcmp(name, "herd-negative-max-items") == 0)
         store_set_negatives_max(server->store, (uint64_t)o->herd_negative_max_items);
     if (strcmp(name, "herd-protect") == 0)

@@ -229,6 +229,7 @@ static void tick_store(struct worker *w, unsigned budget_us)
 {
     uint64_t began = ticks_now();
 
+    store_local_tick(w->exec.local, w->now);
     w->store_busy = store_tick(w->exec.store, w->index, w->now, budget_us);
     lookout_upkeep(w->server->lookout, w->now, ticks_to_ns(ticks_between(began, ticks_now())));
 }

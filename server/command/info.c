@@ -9,6 +9,7 @@
 #include "config.h"
 #include "server/check.h"
 #include "server/command/command.h"
+#include "server/command/corral.h"
 #include "server/herd/report.h"
 #include "server/memory.h"
 #include "server/origin/origins.h"
@@ -537,6 +538,25 @@ static void info_keyspace(struct info *info)
     }
 }
 
+static void shadow_lines(struct info *info, size_t (*write)(struct server *, shadow_line[SHADOW_LINES_MAX]))
+{
+    shadow_line lines[SHADOW_LINES_MAX];
+    size_t n = write(info->server, lines);
+
+    for (size_t i = 0; i < n; i++)
+        line(info, "%s", lines[i]);
+}
+
+static void info_eviction(struct info *info)
+{
+    shadow_lines(info, eviction_lines);
+}
+
+static void info_mrc(struct info *info)
+{
+    shadow_lines(info, mrc_lines);
+}
+
 static const struct section {
     const char *name; /* as it is asked for */
     const char *title;
@@ -555,6 +575,8 @@ static const struct section {
     {"errorstats", "Errorstats", info_errorstats, false},
     {"latencystats", "Latencystats", info_latencystats, true},
     {"herd", "Herd", info_herd, false},
+    {"eviction", "Eviction", info_eviction, false},
+    {"mrc", "Mrc", info_mrc, true},
     {"cluster", "Cluster", info_cluster, false},
     {"origins", "Origins", info_origins, true},
     {"keyspace", "Keyspace", info_keyspace, false},

@@ -41,6 +41,12 @@ static void clock_admitted(struct evict_policy *p, evict_id id, uint64_t hash, u
     p->count++;
 }
 
+static void clock_adopted(struct evict_policy *p, uint64_t count, uint64_t weight)
+{
+    (void)weight;
+    p->count += count;
+}
+
 static evict_id clock_victim(struct evict_policy *p)
 {
     const struct evict_host *host = p->host;
@@ -88,6 +94,7 @@ const struct evict_type evict_clock = {
     .destroy = clock_destroy,
     .arriving = clock_arriving,
     .admitted = clock_admitted,
+    .adopted = clock_adopted,
     .victim = clock_victim,
     .gone = clock_gone,
     .set_capacity = clock_set_capacity,

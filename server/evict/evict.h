@@ -121,6 +121,9 @@ struct evict_type {
     unsigned (*arriving)(struct evict_policy *p, uint64_t hash, uint32_t weight);
     /* It is in. `queue` is where the host put it. */
     void (*admitted)(struct evict_policy *p, evict_id id, uint64_t hash, uint32_t weight, unsigned queue);
+    /* So many came from another policy, all at once, with so much weight together, into
+     * queue 0 where there is one. NULL for linked policies, which are told of each. */
+    void (*adopted)(struct evict_policy *p, uint64_t count, uint64_t weight);
     /* It was hit. NULL: the hit bits say all this policy wants to know. */
     void (*touched)(struct evict_policy *p, evict_id id);
     /* Who dies next. The item stays until gone(). EVICT_NOBODY if none can. */
@@ -136,8 +139,7 @@ struct evict_type {
     void (*expiry_changed)(struct evict_policy *p, evict_id id);
     /* The limit changed. Ghosts shrink at once; residents leave through victim(). */
     void (*set_capacity)(struct evict_policy *p, uint64_t capacity);
-    /* Calls visit for every resident of a linked policy, coldest first. NULL
-     * otherwise. Used to hand residents to the next policy on a switch. */
+    /* Calls visit for every resident of a linked policy, coldest first. NULL otherwise. */
     void (*each_cold_first)(struct evict_policy *p, void (*visit)(void *arg, evict_id id), void *arg);
     /* How often it was used lately, for people to read. Only lfu knows; NULL otherwise. */
     unsigned (*frequency)(const struct evict_policy *p, evict_id id);

@@ -39,6 +39,12 @@ static void fifo_admitted(struct evict_policy *p, evict_id id, uint64_t hash, ui
     p->count++;
 }
 
+static void fifo_adopted(struct evict_policy *p, uint64_t count, uint64_t weight)
+{
+    (void)weight;
+    p->count += count;
+}
+
 static evict_id fifo_victim(struct evict_policy *p)
 {
     return evict_host_oldest(p->host, 0);
@@ -74,6 +80,7 @@ const struct evict_type evict_fifo = {
     .destroy = fifo_destroy,
     .arriving = fifo_arriving,
     .admitted = fifo_admitted,
+    .adopted = fifo_adopted,
     .victim = fifo_victim,
     .gone = fifo_gone,
     .set_capacity = fifo_set_capacity,

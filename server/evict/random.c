@@ -55,6 +55,12 @@ static void random_admitted(struct evict_policy *p, evict_id id, uint64_t hash, 
     p->count++;
 }
 
+static void random_adopted(struct evict_policy *p, uint64_t count, uint64_t weight)
+{
+    (void)weight;
+    p->count += count;
+}
+
 static evict_id random_victim(struct evict_policy *p)
 {
     return evict_host_any(p->host, random_roll(p));
@@ -89,6 +95,7 @@ const struct evict_type evict_random = {
     .destroy = random_destroy,
     .arriving = random_arriving,
     .admitted = random_admitted,
+    .adopted = random_adopted,
     .victim = random_victim,
     .gone = random_gone,
     .set_capacity = random_set_capacity,

@@ -75,6 +75,12 @@ static void s3fifo_admitted(struct evict_policy *p, evict_id id, uint64_t hash, 
     p->count[queue]++;
 }
 
+static void s3fifo_adopted(struct evict_policy *p, uint64_t count, uint64_t weight)
+{
+    p->weight[QUEUE_SMALL] += weight;
+    p->count[QUEUE_SMALL] += count;
+}
+
 static uint64_t main_share(const struct evict_policy *p)
 {
     uint64_t small = percent_of(p->capacity, SMALL_PERCENT);
@@ -181,6 +187,7 @@ const struct evict_type evict_s3fifo = {
     .destroy = s3fifo_destroy,
     .arriving = s3fifo_arriving,
     .admitted = s3fifo_admitted,
+    .adopted = s3fifo_adopted,
     .victim = s3fifo_victim,
     .gone = s3fifo_gone,
     .resized = s3fifo_resized,

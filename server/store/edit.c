@@ -1,7 +1,8 @@
 /* edit.c - changing one item under its shard's lock: put, drop, expire. */
 #include <stdlib.h>
 
-#include "server/store/store_private.h"
+#include "server/store/handover.h"
+#include "server/store/sampling.h"
 
 static void remember_place(struct store_edit *e, slot_id slot, item_ref ref)
 {
@@ -190,6 +191,7 @@ static bool put_in_place(struct store_edit *e, const struct found *f, struct ite
         shard_tracks(s, &f->shape) !=
             (s->type != NULL && (s->scope == EVICT_ALLKEYS || plan->expires.ms != 0)))
         return false;
+    handover_claim(s, f->place.id);
     bucket_write_begin(f->place.home);
     item_write(f->item, plan, base);
     bucket_write_end(f->place.home);
@@ -212,7 +214,7 @@ static void touch(struct shard *s, const struct found *f)
     if (s->type == NULL || !shard_tracks(s, &f->shape))
         return;
     if (s->type->touched != NULL)
-        s->type->touched(s->policy, f->place.id);
+        shard_touch(s, f->place.id, &f->shape);
     else if (bucket_hits(b, slot) < EVICT_HITS_MAX)
         index_set_hits(&s->index, f->place.id, bucket_hits(b, slot) + 1);
 }
@@ -230,6 +232,7 @@ static void put_over(struct shard *s, const struct found *f, item_ref ref, const
 
     if (is_blob)
         blob = item_blob_of(f);
+    handover_claim(s, f->place.id);
     index_replace(&s->index, f->place, ref);
     now = shard_at(s, f->place, f->hash);
     bool is_tracked = shard_tracks(s, &now.shape);
@@ -272,6 +275,7 @@ static slot_id put_new(struct shard *s, uint64_t hash, item_ref ref, const struc
 
     if (slot == 0)
         return 0;
+    handover_admitted(s, slot);
     s->stats.items_total++;
     shard_count_db(s, (uint8_t)(plan->meta >> ITEM_META_DB_SHIFT), 1, plan->expires.ms != 0);
     shard_count_negative(s, false, item_is_negative(plan->meta));
@@ -384,6 +388,8 @@ static void drop(struct store_edit *e)
 
     if (f.ref != 0)
         shard_drop(e->shard, &f, EVICT_REMOVED);
+    if (__builtin_expect(e->shard->sampled, 0))
+        sampling_dropped(e);
     f.ref = 0;
     remember_place(e, 0, 0);
     show(e, &f);
@@ -461,6 +467,8 @@ static enum store_status put(struct store_edit *e, const struct store_value *v)
     f = find_for(e);
     if (status == STORE_OK && e->fetched && f.ref != 0)
         index_clear_fetched(&s->index, f.place.id); /* the new value has not been */
+    if (__builtin_expect(s->sampled, 0) && status == STORE_OK && f.ref != 0 && !(v->state & ITEM_PENDING))
+        sampling_stored(e, shard_weight_of(&f), v->expires);
     show(e, &f);
     return status;
 }
@@ -627,6 +635,8 @@ static bool write_in_place(struct store_edit *e, size_t offset, struct slice byt
     touch(s, &f);
     if (e->fetched)
         index_clear_fetched(&s->index, f.place.id);
+    if (__builtin_expect(s->sampled, 0))
+        sampling_stored(e, shard_weight_of(&f), e->expires);
     show(e, &f);
     return true;
 }
@@ -695,6 +705,7 @@ static enum store_status set_expiry(struct store_edit *e, instant expires)
         struct store_value v = {.expires = expires, .state = e->state, .cas = e->cas, .herd = e->herd};
         return rewrite(e, &v);
     }
+    handover_claim(s, f.place.id);
     shard_count_db(s, e->key.db, 0, (expires.ms != 0) - item_has_expiry(&f.shape));
     bucket_write_begin(f.place.home);
     racy_store32(f.item + 4, expires.ms != 0 ? (uint32_t)(expires.ms - base) : 0);
@@ -703,6 +714,8 @@ static enum store_status set_expiry(struct store_edit *e, instant expires)
         segment_expires(&s->log, number, expires);
     if (s->type != NULL && s->type->expiry_changed != NULL && expires.ms != 0)
         s->type->expiry_changed(s->policy, s->type->linked ? f.place.id : f.ref);
+    if (__builtin_expect(s->sampled, 0))
+        sampling_expires(e, shard_weight_of(&f), expires);
     e->expires = expires;
     return STORE_OK;
 }
@@ -786,8 +799,9 @@ void store_edit_touch(struct store_edit *e)
     if (f.ref == 0)
         return;
     bucket_hit(index_bucket(&e->shard->index, f.place.id), slot_of(f.place.id));
-    if (e->shard->type != NULL && e->shard->type->touched != NULL && shard_tracks(e->shard, &f.shape))
-        e->shard->type->touched(e->shard->policy, f.place.id);
+    shard_touch(e->shard, f.place.id, &f.shape);
+    if (__builtin_expect(e->shard->sampled, 0))
+        sampling_touched(e, shard_weight_of(&f), e->expires);
 }
 
 unsigned store_edit_frequency(struct store_edit *e)
@@ -797,5 +811,6 @@ unsigned store_edit_frequency(struct store_edit *e)
 
     if (f.ref == 0 || s->type == NULL || s->type->frequency == NULL || !shard_tracks(s, &f.shape))
         return 0;
+    handover_claim(s, f.place.id);
     return s->type->frequency(s->policy, f.place.id);
 }

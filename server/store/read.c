@@ -1,6 +1,6 @@
 /* read.c - looking a value up without a lock; see racy.h for why it is sound. */
 #include "server/spin.h"
-#include "server/store/store_private.h"
+#include "server/store/sampling.h"
 
 /* ---- keys ---- */
 
@@ -113,6 +113,30 @@ static void remember_touch(struct store_local *local, struct shard *s, const str
     ring->touches[ring->count++] = (struct touch){(uint32_t)key->hash, (uint8_t)(key->hash >> 32), ref};
 }
 
+/* For the shadows. What has no value yet was asked for in vain. */
+static void sample_hit(struct store_local *local, const struct key *key, const struct sight *sight,
+                       const struct store_peek *peek, instant now)
+{
+    uint64_t weight = sight->shape.size;
+
+    if (sight->shape.meta & ITEM_PENDING) {
+        sampling_missed(local, key, now);
+        return;
+    }
+    if (word0_flags(sight->shape.word0) & ITEM_BLOB) {
+        struct item_blob b;
+        racy_read(&b, peek->value, sizeof b);
+        weight += b.len;
+    }
+    sampling_hit(local, key, weight, peek->expires, now);
+}
+
+static void sample_miss(struct store_local *local, const struct shard *s, const struct key *key, instant now)
+{
+    if (__builtin_expect(atomic_load_explicit(&s->wants, memory_order_relaxed) & WANTS_SAMPLES, 0))
+        sampling_missed(local, key, now);
+}
+
 /* Of an item with a grace or a lease: is it still to be had by a plain read? */
 static bool shows_herd(struct store_peek *peek, const uint8_t *item, const struct item_shape *shape,
                        instant now)
@@ -182,8 +206,11 @@ static enum peek_status peek_at(struct store *store, struct store_local *local, 
         case SEEN_NOTHING:
             racy_fence_acquire();
             if (atomic_load_explicit(&home->version, memory_order_relaxed) == version &&
-                atomic_load_explicit(&ix->shape, memory_order_relaxed) == shape)
+                atomic_load_explicit(&ix->shape, memory_order_relaxed) == shape) {
+                if (count_hit)
+                    sample_miss(local, s, key, now);
                 return PEEK_MISS;
+            }
             continue;
         case SEEN_ITEM: break;
         }
@@ -210,12 +237,17 @@ static enum peek_status peek_at(struct store *store, struct store_local *local, 
             if (!unchanged(ix, home, version, peek->seen_generation))
                 continue;
             peek->expired = true;
+            if (count_hit)
+                sample_miss(local, s, key, now);
             return PEEK_MISS;
         }
         if (count_hit) {
             bucket_hit(sight.bucket, sight.slot);
-            if (atomic_load_explicit(&s->wants_touches, memory_order_relaxed))
+            unsigned wants = atomic_load_explicit(&s->wants, memory_order_relaxed);
+            if (wants & WANTS_TOUCHES)
                 remember_touch(local, s, key, sight.ref);
+            if (__builtin_expect(wants & WANTS_SAMPLES, 0))
+                sample_hit(local, key, &sight, peek, now);
         }
         if (__builtin_expect((word0_flags(shape_of_item->word0) & ITEM_BLOB) == 0, 1))
             return PEEK_HIT;

@@ -2,6 +2,7 @@
 #include "server/store/shard.h"
 
 #include "server/check.h"
+#include "server/store/handover.h"
 #include "server/store/pages.h"
 
 static void slot_has_moved(void *arg, slot_id from, slot_id to)
@@ -12,6 +13,15 @@ static void slot_has_moved(void *arg, slot_id from, slot_id to)
     s->changes++;
     if (s->type == NULL || !s->type->linked)
         return;
+    if (s->handover.handed != NULL) {
+        bool waits = handover_waits(s, from);
+        handover_moved(s, from, to);
+        if (waits) {
+            if (s->handover.from != NULL)
+                s->handover.from_type->moved(s->handover.from, from, to);
+            return;
+        }
+    }
     f.item = segment_item(&s->log, index_ref(&s->index, to));
     item_read(f.item, &f.shape);
     if (shard_tracks(s, &f.shape))
@@ -68,6 +78,7 @@ void shard_destroy(struct shard *s)
         unpin_blobs(s);
     if (s->policy != NULL)
         s->type->destroy(s->policy);
+    handover_abandon(&s->handover);
     pages_release(s->host.nodes, s->nodes_bytes);
     index_destroy(&s->index);
     segment_log_destroy(&s->log);
@@ -76,30 +87,55 @@ void shard_destroy(struct shard *s)
 
 /* ---- memory ---- */
 
+/* The index, and what a policy has of the shard's for each of its slots. */
+static uint64_t index_bytes_with(const struct shard *s, const struct evict_type *type)
+{
+    uint64_t bytes = index_bytes(&s->index);
+
+    if (type != NULL && type->linked) /* one 8-byte node per slot */
+        bytes += bytes / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
+    return bytes;
+}
+
 static uint64_t fixed_bytes(const struct shard *s)
 {
-    uint64_t fixed = index_bytes(&s->index);
+    uint64_t fixed = index_bytes_with(s, s->type);
 
-    if (s->type != NULL && s->type->linked) /* one 8-byte node per slot */
-        fixed += fixed / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
     if (s->policy != NULL)
         fixed += s->type->bytes(s->policy);
-    return fixed;
+    return fixed + handover_bytes(s);
+}
+
+/* What the budget leaves for the log, and of that for what stays free. */
+static uint64_t room_beside(const struct shard *s, uint64_t fixed)
+{
+    uint64_t segment = s->log.segment_bytes, room = s->budget > fixed ? s->budget - fixed : 0;
+
+    if (room < SHARD_SEGMENTS_MIN * segment)
+        return SHARD_SEGMENTS_MIN * segment;
+    return room < s->log.segments_max * segment ? room : s->log.segments_max * segment;
+}
+
+static uint64_t reserve_of(const struct shard *s, uint64_t room, const struct evict_type *type)
+{
+    bool from_one_end = type == NULL || type->queues > 0;
+
+    return (uint64_t)3 * s->log.segment_bytes + room / (from_one_end ? 64 : 12) + room / 64 * s->slack;
+}
+
+uint64_t shard_capacity_with(const struct shard *s, const struct evict_type *type, double overhead)
+{
+    uint64_t room = room_beside(s, index_bytes_with(s, type));
+
+    return (uint64_t)((double)(room - reserve_of(s, room, type)) / (1 + overhead));
 }
 
 void shard_refresh_budget(struct shard *s)
 {
     uint64_t segment = s->log.segment_bytes;
-    uint64_t fixed = fixed_bytes(s);
-    uint64_t room = s->budget > fixed ? s->budget - fixed : 0;
-    bool from_one_end = s->type == NULL || s->type->queues > 0;
-    uint64_t reserve;
+    uint64_t room = room_beside(s, fixed_bytes(s));
+    uint64_t reserve = reserve_of(s, room, s->type);
 
-    if (room < SHARD_SEGMENTS_MIN * segment)
-        room = SHARD_SEGMENTS_MIN * segment;
-    if (room > s->log.segments_max * segment)
-        room = s->log.segments_max * segment;
-    reserve = 3 * segment + room / (from_one_end ? 64 : 12) + room / 64 * s->slack;
     if (s->capacity != room - reserve) {
         s->capacity = room - reserve;
         if (s->policy != NULL)
@@ -208,7 +244,9 @@ void shard_drop(struct shard *s, const struct found *f, enum evict_reason why)
 {
     uint64_t weight = shard_weight_of(f);
 
-    if (shard_tracks(s, &f->shape)) {
+    if (handover_waits(s, f->place.id)) {
+        handover_drop(s, f);
+    } else if (shard_tracks(s, &f->shape)) {
         evict_id id = s->type->linked ? f->place.id : f->ref;
         unsigned queue = s->log.segments[segment_of(&s->log, f->ref)].queue;
         s->type->gone(s->policy, id, f->hash, (uint32_t)weight, queue, why);
@@ -238,6 +276,8 @@ void shard_relocate(struct shard *s, const struct found *f, item_ref to)
     instant expires = shard_expires(s, f);
     int64_t base = segment_base(&s->log, number);
 
+    if (s->handover.places != NULL)
+        handover_claim(s, f->place.id);
     /* Written whole before it is linked, so readers see the old place or the new. */
     racy_write(copy, f->item, f->shape.size);
     if (f->shape.expiry != 0) /* long expired: any instant in the past will do */
@@ -263,7 +303,7 @@ bool shard_evict_one(struct shard *s)
 
     if (s->type == NULL)
         return false;
-    evict_id id = s->type->victim(s->policy);
+    evict_id id = handover_victim(s);
     if (id == EVICT_NOBODY)
         return false;
     CHECK(shard_slot_of_id(s, id, &f) != 0);
@@ -352,6 +392,14 @@ bool shard_trim_index(struct shard *s)
     return index_trim_overflow(&s->index) || count != 0;
 }
 
+void shard_touch(struct shard *s, slot_id id, const struct item_shape *shape)
+{
+    if (handover_waits(s, id))
+        handover_touch(s, id);
+    else if (s->type != NULL && s->type->touched != NULL && shard_tracks(s, shape))
+        s->type->touched(s->policy, id);
+}
+
 void shard_drain_touches(struct shard *s, struct touch_ring *ring)
 {
     uint32_t count = ring->count;
@@ -363,58 +411,19 @@ void shard_drain_touches(struct shard *s, struct touch_ring *ring)
         const struct touch *t = &ring->touches[i];
         uint64_t hash = (uint64_t)t->tag << 32 | t->hash_low;
         struct found f = shard_at(s, index_find_ref(&s->index, hash, t->ref), hash);
-        if (f.ref != 0 && shard_tracks(s, &f.shape))
-            s->type->touched(s->policy, f.place.id);
+        if (f.ref != 0)
+            shard_touch(s, f.place.id, &f.shape);
     }
 }
 
 /* ---- switching policy ---- */
 
-/* Every live item, oldest segments first. */
-static void each_in_log_order(struct shard *s, void (*visit)(void *arg, slot_id id), void *arg)
-{
-    for (unsigned queue = 0; queue < EVICT_QUEUES_MAX; queue++)
-        for (uint32_t n = s->log.queues[queue].oldest; n != 0; n = s->log.segments[n].newer)
-            for (uint32_t at = 0; at < s->log.segments[n].used;) {
-                item_ref ref = segment_ref(&s->log, n, at);
-                struct item_shape shape;
-                item_read(segment_item(&s->log, ref), &shape);
-                if (!(word0_flags(shape.word0) & ITEM_DEAD))
-                    visit(arg, index_find_ref(&s->index, shard_hash_of(s, ref), ref).id);
-                at += shape.size;
-            }
-}
-
-struct handover {
-    struct shard *s;
-    slot_id *ids;
-    uint64_t count;
-};
-
-static void note_resident(void *arg, uint32_t id)
-{
-    struct handover *h = arg;
-    h->ids[h->count++] = id;
-}
-
-static void admit(struct shard *s, slot_id id)
-{
-    struct found f = shard_at_slot(s, id);
-
-    if (!shard_tracks(s, &f.shape))
-        return;
-    unsigned queue = s->log.segments[segment_of(&s->log, f.ref)].queue;
-    s->type->admitted(s->policy, s->type->linked ? id : f.ref, f.hash, (uint32_t)shard_weight_of(&f), queue);
-}
-
 static bool reserve_nodes(struct shard *s)
 {
     size_t bytes = (size_t)2 * INDEX_BUCKETS_MAX * BUCKET_SLOTS * sizeof(uint64_t);
 
-    if (s->host.nodes != NULL) {
-        madvise(s->host.nodes, s->nodes_bytes, MADV_DONTNEED); /* reads as zero again */
+    if (s->host.nodes != NULL)
         return true;
-    }
     s->host.nodes = pages_reserve(bytes);
     if (s->host.nodes == NULL)
         return false;
@@ -422,45 +431,60 @@ static bool reserve_nodes(struct shard *s)
     return true;
 }
 
+/* The old policy goes, but for the order of its items if the next is to go by that. */
+static void retire(struct shard *s, struct handover *h, bool keeps_order)
+{
+    if (s->policy == NULL)
+        return;
+    if (keeps_order && h->handed != NULL) {
+        h->from_type = s->type;
+        h->from = s->policy;
+        return;
+    }
+    s->type->destroy(s->policy);
+    if (s->host.nodes != NULL)
+        madvise(s->host.nodes, s->nodes_bytes, MADV_DONTNEED); /* reads as zero again */
+}
+
+void shard_say_wants(struct shard *s)
+{
+    unsigned wants = s->type != NULL && s->type->touched != NULL ? WANTS_TOUCHES : 0;
+
+    wants |= s->sampled ? WANTS_SAMPLES : 0;
+    atomic_store_explicit(&s->wants, (uint8_t)wants, memory_order_relaxed);
+}
+
 bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type)
 {
-    struct handover h = {s, NULL, 0};
+    bool linked = type != NULL && type->linked;
+    bool keeps_order = s->type != NULL && s->type->linked && s->scope == EVICT_ALLKEYS;
     struct evict_config config = {s->capacity, s->seed};
     struct evict_policy *next = NULL;
+    struct handover h = {0};
 
-    h.ids = malloc((s->index.items + 1) * sizeof *h.ids);
-    if (h.ids == NULL)
+    handover_finish(s);
+    if (type != NULL && (next = type->create(&s->host, &config)) == NULL)
         return false;
-    if (s->type != NULL && s->type->linked && s->scope == EVICT_ALLKEYS)
-        s->type->each_cold_first(s->policy, note_resident, &h);
-    else
-        each_in_log_order(s, note_resident, &h);
-    if (type != NULL && (next = type->create(&s->host, &config)) == NULL) {
-        free(h.ids);
-        return false;
-    }
-    if (type != NULL && type->linked && !reserve_nodes(s)) {
+    if (linked && (!handover_prepare(s, &h, !keeps_order) || !reserve_nodes(s))) {
+        handover_abandon(&h);
         type->destroy(next);
-        free(h.ids);
         return false;
     }
     compact_forget(s, 0);
-    if (s->policy != NULL)
-        s->type->destroy(s->policy);
+    retire(s, &h, keeps_order);
     s->type = type;
     s->scope = type == NULL ? EVICT_NOTHING : scope;
     s->policy = next;
-    if (type == NULL || type->queues < 2)
-        segment_join_queues(&s->log);
-    if (type != NULL)
-        for (uint64_t i = 0; i < h.count; i++)
-            admit(s, h.ids[i]);
-    free(h.ids);
-    if (s->host.nodes != NULL && (type == NULL || !type->linked)) {
+    segment_join_queues(&s->log);
+    if (linked)
+        handover_begin(s, &h);
+    else if (type != NULL)
+        type->adopted(next, scope == EVICT_ALLKEYS ? s->index.items : s->stats.items_expiring, s->weight);
+    if (s->host.nodes != NULL && !linked) {
         pages_release(s->host.nodes, s->nodes_bytes);
         s->host.nodes = NULL;
     }
-    atomic_store_explicit(&s->wants_touches, type != NULL && type->touched != NULL, memory_order_relaxed);
+    shard_say_wants(s);
     shard_refresh_budget(s);
     return true;
 }
@@ -471,6 +495,7 @@ void shard_flush(struct shard *s)
 
     unpin_blobs(s);
     compact_forget(s, 0);
+    handover_abandon(&s->handover);
     index_clear(&s->index);
     segment_clear(&s->log);
     memset(&s->walk, 0, sizeof s->walk);
@@ -578,4 +603,5 @@ void shard_check(struct shard *s)
     CHECK(s->log.live + s->blob_bytes == s->weight);
     if (s->policy != NULL)
         s->type->check(s->policy);
+    handover_check(s);
 }

@@ -30,6 +30,8 @@ enum {
     SEGMENT_FRACTION = 8,   /* a larger share of a segment than 1/8 makes an item a blob */
 };
 
+enum wants { WANTS_TOUCHES = 1, WANTS_SAMPLES = 2 };
+
 /* One hit, not yet told to the policy. */
 struct touch {
     uint32_t hash_low; /* enough of the hash to find the bucket */
@@ -57,6 +59,19 @@ struct expiry_walk {
     uint32_t cursor; /* where the search for the next due segment goes on */
 };
 
+/* A change of policy under way; see handover.h. */
+struct handover_place {
+    uint32_t segment, generation;
+};
+struct handover {
+    const struct evict_type *from_type;
+    struct evict_policy *from;     /* whose order it is; NULL: that of the log */
+    uint64_t *handed;              /* a bit per slot; NULL: none is under way */
+    uint64_t left;                 /* items that wait */
+    struct handover_place *places; /* of the log when it began, oldest first */
+    uint32_t places_len, place, at;
+};
+
 struct shard_stats {
     uint64_t evicted, expired, items_total, relocated, compacted, refused, flushes;
     uint64_t items_expiring, blob_items, negatives, negatives_refused;
@@ -72,7 +87,7 @@ static inline uint64_t key_hash(const void *name, size_t len, uint64_t seed, uns
 struct shard {
     _Alignas(64) struct index index; /* readers use its shape and regions */
     struct segment_log log;
-    _Atomic bool wants_touches;
+    _Atomic uint8_t wants; /* enum wants: what readers are to tell of a hit, or a miss */
     uint64_t seed;
     uint32_t log_item_max; /* larger items become blobs */
 
@@ -82,6 +97,7 @@ struct shard {
     struct evict_policy *policy;
     struct evict_host host;
     uint64_t nodes_bytes; /* of host.nodes' reservation */
+    bool sampled;         /* shadows want to hear; see sampling.h */
     uint64_t budget, capacity;
     uint64_t weight; /* of live items, blobs included */
     uint64_t blob_bytes;
@@ -95,6 +111,7 @@ struct shard {
     uint64_t negatives_max;
     struct compaction compaction;
     struct expiry_walk walk;
+    struct handover handover;
     struct shard_stats stats;
 };
 
@@ -112,7 +129,13 @@ void shard_destroy(struct shard *s);
 /* Sets the budget and works out capacity and limit; evicts nothing by itself. */
 void shard_set_budget(struct shard *s, uint64_t budget);
 void shard_refresh_budget(struct shard *s); /* after index or policy grew */
-/* Hands the residents to another policy, coldest first. False: no memory, nothing changed. */
+/* What live items could weigh under that policy, which takes `overhead` of it for itself. */
+uint64_t shard_capacity_with(const struct shard *s, const struct evict_type *type, double overhead);
+/* After a change of policy or of s->sampled. */
+void shard_say_wants(struct shard *s);
+/* From now on another policy decides. It is handed the residents coldest first,
+ * slice by slice: see handover.h. One that is still under way is finished first,
+ * at once. False: no memory, nothing changed. */
 bool shard_set_policy(struct shard *s, enum evict_scope scope, const struct evict_type *type);
 void shard_flush(struct shard *s);
 void shard_flush_db(struct shard *s, uint8_t db);
@@ -189,6 +212,8 @@ bool shard_expiry_fits(const struct shard *s, const struct found *f, uint32_t se
 void shard_give_slack(struct shard *s);
 /* Gives a little of the memory that a shrunken index left over back. True if there was some. */
 bool shard_trim_index(struct shard *s);
+/* Tells the policy of a hit. */
+void shard_touch(struct shard *s, slot_id id, const struct item_shape *shape);
 /* Tells the policy about hits that a worker collected. */
 void shard_drain_touches(struct shard *s, struct touch_ring *ring);
 

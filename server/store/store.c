@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "server/store/store_private.h"
+#include "server/store/handover.h"
+#include "server/store/sampling.h"
 
 enum {
     MIB = 1 << 20,
@@ -70,6 +71,11 @@ struct store *store_new(const struct store_config *config, char *err, size_t err
     }
     store->shard_shift = 64 - (uint32_t)__builtin_ctz(shards);
     store->seed = config->seed;
+    if (!sampling_init(store)) {
+        snprintf(err, err_len, "no memory for the store");
+        store_free(&store);
+        return NULL;
+    }
     store->workers = config->workers > 0 ? config->workers : 1;
     atomic_init(&store->item_max, config->item_max);
     atomic_init(&store->memory_max, config->memory_max);
@@ -100,6 +106,7 @@ void store_free(struct store **store)
         return;
     for (uint32_t i = 0; i < (*store)->shards_len; i++)
         shard_destroy(&(*store)->shards[i]);
+    sampling_destroy(*store);
     free((*store)->shards);
     free(*store);
     *store = NULL;
@@ -206,6 +213,7 @@ void store_flush(struct store *store)
         shard_flush(s);
         pthread_mutex_unlock(&s->lock);
     }
+    sampling_flushed(store);
 }
 
 void store_flush_db(struct store *store, unsigned db, instant now)
@@ -217,6 +225,7 @@ void store_flush_db(struct store *store, unsigned db, instant now)
         shard_flush_db(s, (uint8_t)db);
         pthread_mutex_unlock(&s->lock);
     }
+    sampling_flushed_db(store, (uint8_t)db);
 }
 
 void store_observe(struct store *store, const struct store_observer *observer)
@@ -265,7 +274,7 @@ void store_local_set_owner(struct store_local *local, void *owner)
 /* One slice of a shard's background work. True while more of it waits. */
 static bool tend(struct shard *s, instant now)
 {
-    enum { ITEMS = 256, EVICTIONS = 64, SEGMENTS_BACK = 2, WARM_MIN = 4 };
+    enum { ITEMS = 256, EVICTIONS = 64, SEGMENTS_BACK = 2, WARM_MIN = 4, HAND_OVER = 256 };
     bool more;
 
     s->now = now;
@@ -280,6 +289,7 @@ static bool tend(struct shard *s, instant now)
     shard_refresh_budget(s);
     more |= segment_trim(&s->log, keep, SEGMENTS_BACK) != 0;
     more |= shard_trim_index(s);
+    more |= handover_step(s, HAND_OVER);
     return more;
 }
 
@@ -288,6 +298,8 @@ bool store_tick(struct store *store, unsigned worker, instant now, unsigned budg
     int64_t stop = clock_ticks_ns() + (int64_t)budget_us * 1000;
     bool more = false;
 
+    if (worker == 0)
+        sampling_measure(store);
     for (uint32_t i = worker; i < store->shards_len; i += store->workers) {
         struct shard *s = &store->shards[i];
         bool again = true;
@@ -295,6 +307,7 @@ bool store_tick(struct store *store, unsigned worker, instant now, unsigned budg
             return true;
         pthread_mutex_lock(&s->lock);
         shard_refresh_budget(s);
+        sampling_follow(store, s);
         pthread_mutex_unlock(&s->lock);
         while (again && clock_ticks_ns() < stop) {
             pthread_mutex_lock(&s->lock);
@@ -344,7 +357,7 @@ void store_set_item_max(struct store *store, uint64_t bytes)
     atomic_store(&store->item_max, bytes);
 }
 
-bool store_set_policy(struct store *store, enum evict_scope scope, const struct evict_type *policy)
+static bool set_policy(struct store *store, enum evict_scope scope, const struct evict_type *policy)
 {
     for (uint32_t i = 0; i < store->shards_len; i++) {
         struct shard *s = &store->shards[i];
@@ -355,6 +368,44 @@ bool store_set_policy(struct store *store, enum evict_scope scope, const struct 
             return false;
     }
     return true;
+}
+
+bool store_set_policy(struct store *store, enum evict_scope scope, const struct evict_type *policy)
+{
+    struct sampling *g = store->sampling;
+    const struct evict_type *followed = atomic_load_explicit(&g->wanted, memory_order_relaxed);
+    uint32_t items = g->items;
+    bool curve = g->curve, ok;
+
+    (void)sampling_rebuild(store, NULL, false, items); /* auto chooses no more */
+    ok = set_policy(store, scope, policy);
+    return sampling_rebuild(store, ok ? NULL : followed, curve, items) && ok;
+}
+
+bool store_set_auto(struct store *store)
+{
+    struct sampling *g = store->sampling;
+    const struct evict_type *first = auto_candidate(0);
+    struct shard *s = &store->shards[0];
+
+    pthread_mutex_lock(&s->lock);
+    for (unsigned i = 0; i < AUTO_CANDIDATES; i++)
+        if (s->scope == EVICT_ALLKEYS && s->type == auto_candidate(i))
+            first = s->type;
+    bool is_new = s->scope != EVICT_ALLKEYS || s->type != first;
+    pthread_mutex_unlock(&s->lock);
+    if (is_new && !set_policy(store, EVICT_ALLKEYS, first))
+        return false;
+    return sampling_rebuild(store, first, g->curve, g->items);
+}
+
+bool store_set_shadows(struct store *store, bool curve, uint32_t items)
+{
+    struct sampling *g = store->sampling;
+
+    if (g->curve == curve && g->items == items)
+        return true;
+    return sampling_rebuild(store, atomic_load_explicit(&g->wanted, memory_order_relaxed), curve, items);
 }
 
 void store_stats(struct store *store, struct store_stats *out)
@@ -375,6 +426,7 @@ void store_stats(struct store *store, struct store_stats *out)
         if (s->host.nodes != NULL)
             out->policy_bytes +=
                 index_bytes(&s->index) / sizeof(struct bucket) * BUCKET_SLOTS * sizeof(uint64_t);
+        out->policy_bytes += handover_bytes(s);
         out->blob_bytes += s->blob_bytes;
         out->evicted += s->stats.evicted;
         out->expired += s->stats.expired;
@@ -421,4 +473,5 @@ void store_check(struct store *store)
         shard_check(s);
         pthread_mutex_unlock(&s->lock);
     }
+    sampling_check(store);
 }

@@ -21,7 +21,7 @@
 
 #include "protocol/bytes.h"
 #include "server/clock.h"
-#include "server/evict/evict.h"
+#include "server/evict/auto.h"
 #include "server/store/blob.h"
 
 struct store;
@@ -91,6 +91,8 @@ void store_free(struct store **store);
 
 struct store_local *store_local_new(struct store *store);
 void store_local_free(struct store_local **local);
+/* Tells what it has collected to shadows, if there are any. As often as store_tick(). */
+void store_local_tick(struct store_local *local, instant now);
 
 /* Hashes a key with the store's seed (XXH3). len <= STORE_KEY_MAX is the caller's to check. */
 struct key store_key_in(const struct store *store, unsigned db, struct slice name);
@@ -313,11 +315,19 @@ void store_shape(struct store *store, const struct store_shaper *shaper);
  * while more is waiting right now. Call about every 1/hz s, and again while true. */
 bool store_tick(struct store *store, unsigned worker, instant now, unsigned budget_us);
 
-/* Both keep everything that fits. set_memory_max false: more than the shards can
+/* Both keep everything that fits. A new policy decides at once; what is there it is
+ * told of slice by slice, in the ticks to come. set_memory_max false: more than the shards can
  * address (15 GiB each), or less than they can work with (8 segments each); the
  * number of shards is fixed for the life of the store. */
 bool store_set_memory_max(struct store *store, uint64_t bytes);
 bool store_set_policy(struct store *store, enum evict_scope scope, const struct evict_type *policy);
+/* The policy is whichever of some (server/evict/auto.h) would miss least, judged by shadows
+ * of them that see a sample of the traffic; at first the one in use, if it is one of those. */
+bool store_set_auto(struct store *store);
+/* How many keys a shadow holds, at most and no more than one for each 64 KiB of the memory there
+ * is when shadows are made, and whether the policy in use has some of other sizes
+ * than its own, whatever it is. Not in two threads at once, nor during the two above. */
+bool store_set_shadows(struct store *store, bool curve, uint32_t items);
 /* Bytes the process holds outside the store (connections, buffers): the store gives way. */
 void store_set_other_bytes(struct store *store, uint64_t bytes);
 void store_set_item_max(struct store *store, uint64_t bytes);
@@ -346,6 +356,27 @@ struct store_db_count {
     uint64_t items, expiring;
 };
 struct store_db_count store_db_count(struct store *store, unsigned db);
+/* What the shadows say. */
+enum { STORE_CURVE_POINTS = 5, STORE_AUTO_CANDIDATES = 7 };
+struct store_shadow_report {
+    bool follows;              /* a policy is chosen: `chosen` and `candidates` */
+    bool curve;                /* `points` */
+    const char *policy;        /* in use, or about to be */
+    double rate;               /* share of the keys that is sampled */
+    uint64_t bytes;            /* that the shadows take */
+    uint64_t handing_over;     /* residents that the policy in use was not told of yet */
+    uint32_t shards_to_change; /* that still have another policy */
+    struct auto_figures chosen;
+    struct {
+        const char *policy;
+        struct shadow_figures figures;
+    } candidates[STORE_AUTO_CANDIDATES];
+    struct {
+        double scale; /* of the memory */
+        struct shadow_figures figures;
+    } points[STORE_CURVE_POINTS];
+};
+void store_shadow_report(struct store *store, struct store_shadow_report *out);
 /* CHECKs every invariant of every shard; slow. For tests and DEBUG. */
 void store_check(struct store *store);
 

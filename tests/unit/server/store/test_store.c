@@ -314,6 +314,92 @@ static void never_lies_under_pressure(void **state)
     }
 }
 
+/* ttl is for keys with an expiry only; some of the others are now and then. */
+static void set_policy(struct rig *r, unsigned number)
+{
+    const struct evict_type *type = evict_type_at(number);
+    bool is_volatile = strcmp(type->name, "ttl") == 0 || (type->queues == 0 && roll(r, 8) == 0);
+
+    assert_true(store_set_policy(r->store, is_volatile ? EVICT_VOLATILE : EVICT_ALLKEYS, type));
+}
+
+/* Any policy after any other, the next change sometimes before the last one is through. */
+static void residents_change_hands_under_pressure(void **state)
+{
+    unsigned n = 0;
+
+    (void)state;
+    while (evict_type_at(n) != NULL)
+        n++;
+    struct rig *r = rig_new(6 * MIB, EVICT_ALLKEYS, "lru", 1, 5);
+    r->value_max = 4000;
+    churn(r, 20000);
+    for (unsigned pair = 0; pair < n * n; pair++) {
+        set_policy(r, pair / n);
+        churn(r, roll(r, 300));
+        if (roll(r, 2) == 0)
+            while (store_tick(r->store, 0, r->now, 1000))
+                ;
+        set_policy(r, pair % n);
+        for (unsigned i = 0; i < 4; i++) {
+            churn(r, roll(r, 200));
+            store_tick(r->store, 0, r->now, 1);
+            store_check(r->store);
+        }
+        if (roll(r, 30) == 0) {
+            store_flush(r->store);
+            for (uint32_t k = 0; k < KEYS; k++)
+                r->items[k].present = false;
+            churn(r, 3000);
+        }
+    }
+    rig_free(r);
+}
+
+/* Evicted by the new policy in the order in which the old one would have. */
+static void residents_are_handed_over_coldest_first(void **state)
+{
+    enum { ITEMS = 6000 };
+
+    (void)state;
+    struct rig *r = rig_new(16 * MIB, EVICT_ALLKEYS, "lru", 1, 6);
+    static uint8_t bytes[1000];
+    struct store_value v = {.head = {bytes, sizeof bytes}};
+    char name[16];
+    struct store_edit e;
+    struct store_peek peek;
+    struct store_stats stats;
+
+    for (unsigned i = 0; i < ITEMS; i++) {
+        struct key key = store_key(
+            r->store, (struct slice){(uint8_t *)name, (size_t)snprintf(name, sizeof name, "i%u", i)});
+        store_edit_begin(r->store, r->local, &key, r->now, &e);
+        assert_int_equal(store_edit_put(&e, &v), STORE_OK);
+        store_edit_end(&e);
+    }
+    for (unsigned i = ITEMS; i-- > 0;) { /* now the last one is the coldest */
+        struct key key = store_key(
+            r->store, (struct slice){(uint8_t *)name, (size_t)snprintf(name, sizeof name, "i%u", i)});
+        store_edit_begin(r->store, r->local, &key, r->now, &e);
+        store_edit_touch(&e);
+        store_edit_end(&e);
+    }
+    assert_true(store_set_policy(r->store, EVICT_ALLKEYS, evict_type_find("twoq")));
+    assert_true(store_set_memory_max(r->store, 4 * MIB));
+    while (store_tick(r->store, 0, r->now, 1000))
+        ;
+    store_stats(r->store, &stats);
+    assert_true(stats.evicted > 100 && stats.items > 100);
+    for (unsigned i = 0; i < ITEMS; i++) {
+        struct key key = store_key(
+            r->store, (struct slice){(uint8_t *)name, (size_t)snprintf(name, sizeof name, "i%u", i)});
+        bool is_there = store_look(r->store, r->local, &key, r->now, false, &peek) != PEEK_MISS;
+        if (is_there != (i < stats.items))
+            fail_msg("item %u of %lu kept is %sthere", i, (unsigned long)stats.items, is_there ? "" : "not ");
+    }
+    rig_free(r);
+}
+
 static void switches_policy_and_limit_without_dropping_what_fits(void **state)
 {
     static const char *const names[] = {"lru",  "s3fifo", "arc",  "sieve", "clock", "lfu",      "s3fifo",
@@ -713,6 +799,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_model_when_roomy),
         cmocka_unit_test(never_lies_under_pressure),
+        cmocka_unit_test(residents_change_hands_under_pressure),
+        cmocka_unit_test(residents_are_handed_over_coldest_first),
         cmocka_unit_test(switches_policy_and_limit_without_dropping_what_fits),
         cmocka_unit_test(scan_misses_nothing_while_growing),
         cmocka_unit_test(a_switch_leaves_no_empty_sealed_segment),

@@ -202,8 +202,10 @@ static void *writer(void *arg)
 
     for (unsigned i = 0; i < WRITES; i++) {
         write_one(a, roll(&a->seed, KEYS), v);
-        if (i % 1000 == 0)
+        if (i % 1000 == 0) {
+            store_local_tick(a->local, a->w->now);
             store_tick(a->w->store, 0, a->w->now, 100);
+        }
     }
     free(v);
     return NULL;
@@ -212,13 +214,14 @@ static void *writer(void *arg)
 static void storm(const char *policy, uint64_t memory, bool disturb)
 {
     static struct world w;
+    bool is_auto = strcmp(policy, "auto") == 0;
     struct store_config config = {.memory_max = memory,
                                   .item_max = 8 * MIB,
                                   .shards = 2,
                                   .workers = 1,
                                   .segment_bytes = 256 * 1024,
                                   .scope = EVICT_ALLKEYS,
-                                  .policy = evict_type_find(policy),
+                                  .policy = is_auto ? evict_type_find("lru") : evict_type_find(policy),
                                   .seed = 42};
     char err[200] = "";
     pthread_t threads[READERS + WRITERS];
@@ -228,6 +231,7 @@ static void storm(const char *policy, uint64_t memory, bool disturb)
     w.now = (instant){1700000000000};
     w.store = store_new(&config, err, sizeof err);
     assert_non_null(w.store);
+    assert_true(!is_auto || (store_set_shadows(w.store, true, 64) && store_set_auto(w.store)));
     for (unsigned i = 0; i < READERS + WRITERS; i++) {
         args[i] = (struct worker_arg){&w, 88172645463325252u + i * 7919, store_local_new(w.store)};
         pthread_create(&threads[i], NULL, i < READERS ? reader : writer, &args[i]);
@@ -237,6 +241,12 @@ static void storm(const char *policy, uint64_t memory, bool disturb)
         assert_true(store_set_policy(w.store, EVICT_ALLKEYS, evict_type_find(others[i % 4])));
         if (i % 8 == 3)
             store_flush(w.store);
+        if (i % 4 == 1)
+            assert_true(store_set_auto(w.store));
+        if (i % 4 == 2)
+            assert_true(store_set_shadows(w.store, i % 8 == 2, 64 + i));
+        struct store_shadow_report report;
+        store_shadow_report(w.store, &report);
         struct store_stats stats;
         store_stats(w.store, &stats);
     }
@@ -264,6 +274,12 @@ static void readers_see_whole_and_fresh_values(void **state)
     storm("arc", UINT64_C(64) * MIB, false);
 }
 
+static void even_while_auto_chooses(void **state)
+{
+    (void)state;
+    storm("auto", UINT64_C(6) * MIB, false);
+}
+
 static void even_while_policies_switch_and_flushes_fall(void **state)
 {
     (void)state;
@@ -274,6 +290,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_see_whole_and_fresh_values),
+        cmocka_unit_test(even_while_auto_chooses),
         cmocka_unit_test(even_while_policies_switch_and_flushes_fall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
