@@ -140,10 +140,14 @@ LIB_SOURCES  := $(sort $(filter-out server/main.c server/tool/%, \
 LIB_OBJECTS  := $(LIB_SOURCES:%.c=$(OBJ)/%.o)
 LIB          := $(OBJ)/libcorral.a
 
+# Each policy once more, with the simulator's host around it (bench/replay_compiled.c).
+POLICIES     := $(shell sed -n 's/^EVICT_POLICY.\([a-z0-9_]*\),.*/\1/p' server/evict/policies.def)
+
 NODE_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/main.c))
 TOOL_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard server/tool/*.c))
 LOAD_OBJECTS := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/load*.c bench/trace*.c))
-SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/trace*.c bench/replay.c))
+COMPILED     := $(POLICIES:%=$(OBJ)/bench/policies/%.o)
+SIM_OBJECTS  := $(patsubst %.c,$(OBJ)/%.o,$(wildcard bench/sim*.c bench/trace*.c bench/replay.c)) $(COMPILED)
 PROGRAMS     := $(if $(NODE_OBJECTS),$(BIN)/corrald) $(if $(TOOL_OBJECTS),$(BIN)/corral) \
                 $(if $(LOAD_OBJECTS),$(BIN)/corral-load) $(if $(SIM_OBJECTS),$(BIN)/corral-sim)
 
@@ -171,6 +175,11 @@ all: $(PROGRAMS) ## build the programs into bin/
 $(OBJ)/%.o: %.c config.mk
 	@mkdir -p $(@D)
 	$(call SAY,cc)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJ)/bench/policies/%.o: bench/replay_compiled.c server/evict/%.c config.mk
+	@mkdir -p $(@D)
+	$(call SAY,cc)$(CC) -Ibench/dense $(CPPFLAGS) $(CFLAGS) $(if $(filter release,$(VARIANT)),-O3) -DPOLICY=$* -DPOLICY_SOURCE='"server/evict/$*.c"' -Devict_$*=compiled_$* \
+	    -MMD -MP -c -o $@ $<
 
 # Made anew, so that what left the sources leaves the archive.
 $(LIB): $(LIB_OBJECTS)
@@ -203,6 +212,8 @@ $(TESTS): $(OBJ)/tests/%: $(OBJ)/tests/unit/%.o $(TEST_SUPPORT) $(SIM_SUPPORT) $
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(HIREDIS_LIBS) $(LIBS)
 
+$(OBJ)/tests/bench/test_replay_compiled: $(COMPILED) $(OBJ)/bench/sim_belady.o $(OBJ)/bench/sim_optimum.o
+
 $(SIM): $(STORY_OBJECTS) $(SIM_SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -210,6 +221,10 @@ $(SIM): $(STORY_OBJECTS) $(SIM_SUPPORT) $(LIB)
 $(FUZZ_TARGETS): $(OBJ)/fuzz/%: $(OBJ)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call SAY,link)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+SIMULATOR = $(filter-out $(OBJ)/bench/sim.o $(OBJ)/bench/sim_report.o,$(SIM_OBJECTS))
+$(OBJ)/fuzz/trace: LIBS := $(ZLIB_LIBS) $(ZSTD_LIBS) $(LIBS)
+$(OBJ)/fuzz/trace: $(SIMULATOR)
 
 .SECONDARY:
 -include $(shell [ ! -d $(OBJ) ] || find $(OBJ) -name '*.d')

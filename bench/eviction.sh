@@ -12,7 +12,7 @@
 #
 # Rules: (1) every run is a fresh server, a cold cache, the whole trace; (2) the
 # server's limit is moved until its RSS at the end of the trace is the target's,
-# give or take 1.5 %, in at most three runs of which the nearest counts (the report
+# give or take 1.5 %, in at most four runs of which the nearest counts (the report
 # says what RSS it had); (3) keys and
 # values have the trace's sizes, else those of a published table, the same for all;
 # (4) only processes started here are ended, and nothing waits without a bound.
@@ -27,7 +27,7 @@ POLICIES=${BENCH_POLICIES:-s3fifo lru arc wtinylfu gdsf}
 PIPELINE=${BENCH_PIPELINE:-64}
 CORRALD=${BENCH_CORRALD:-bin/corrald}
 LOAD=${BENCH_LOAD:-bin/corral-load}
-TRIES=3
+TRIES=4
 SIZES=$DATA/fixtures/twitter_cluster_stats_2020Mar.md
 
 # name, file, RSS in MiB, requests if not all, sizes: the trace's own; those of one
@@ -153,8 +153,9 @@ replay_once() { # CONTENDER LIMIT-KIB
     TOOK=$(printf '%s' "$line" | member seconds)
 }
 
-# Moves the limit by what the RSS is off, which is right after a step or two as
-# long as the one follows the other; keeps the run that came nearest. Begins with
+# Moves the limit by what the RSS is off, then along the line through the last two
+# runs where that line is believable (large values leave an allocator's RSS that does
+# not follow the limit byte by byte); keeps the run that came nearest. Begins with
 # the share of the RSS that was right for the trace before.
 settle() { # CONTENDER RSS-MIB
     target=$(($2 * 1024))
@@ -175,7 +176,13 @@ settle() { # CONTENDER RSS-MIB
             eval "$share=\$((limit * 100 / target))"
         fi
         [ "$away" -gt $((target * 15 / 1000)) ] || break
-        limit=$((limit - off))
+        step=$off
+        if [ $try -gt 1 ] && [ "$RSS" != "$rss_before" ]; then
+            slope=$(((limit - limit_before) * 1000 / (RSS - rss_before)))
+            [ $slope -lt 300 ] || [ $slope -gt 3000 ] || step=$((off * slope / 1000))
+        fi
+        limit_before=$limit rss_before=$RSS
+        limit=$((limit - step))
     done
 }
 

@@ -1,13 +1,8 @@
-/* replay.c - a host for eviction policies with nothing around them.
- *
- * Rules: (1) the id of an item is its key and never changes; (2) held weight
- * is at most the capacity after every call; (3) what a policy does not use
- * (nodes, queues, the list of residents) is not kept, so that the time
- * measured is the policy's. */
-#include "bench/replay.h"
-#include "server/check.h"
+/* replay.c - traces, and any policy behind replay_host.h. */
+#include "bench/replay_host.h"
 #include "server/evict/auto.h"
 #include "server/evict/list.h"
+#include "server/evict/policies.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -37,13 +32,6 @@ static bool append(struct growing *g, uint32_t value)
     return true;
 }
 
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 31)) * UINT64_C(0x7FB5D329728EA185);
-    x = (x ^ (x >> 27)) * UINT64_C(0x81DADEF4BC2DD44D);
-    return x ^ (x >> 33);
-}
-
 /* Foreign key -> dense key, by linear probing. */
 struct intern {
     uint64_t *keys;
@@ -54,7 +42,7 @@ struct intern {
 
 static size_t intern_find(const struct intern *in, uint64_t key)
 {
-    size_t i = mix(key) & (in->size - 1);
+    size_t i = replay_mix(key) & (in->size - 1);
 
     while (in->dense[i] != 0 && in->keys[i] != key)
         i = (i + 1) & (in->size - 1);
@@ -194,140 +182,69 @@ void trace_free(struct trace **tp)
 
 const struct evict_type replay_auto = {.name = "auto"};
 
-/* A byte for each key tells nearly all that a hit needs to know. */
-enum { HITS = 3, QUEUE_BIT = 4, RESIDENT = 8 };
-_Static_assert((int)HITS == (int)EVICT_HITS_MAX && (int)EVICT_QUEUES_MAX == 2, "they fit");
+/* Those that are linked in: the simulator has all of them, a test perhaps none. */
+#define EVICT_POLICY(name, help)                                                                             \
+    extern const struct replay_compiled replay_compiled_##name __attribute__((weak));
+#include "server/evict/policies.def"
+#undef EVICT_POLICY
 
-struct link {
-    uint32_t newer, older; /* neighbours in the queue */
-};
-
-struct queue {
-    uint32_t newest, oldest;
-};
-
-struct replay {
+static const struct {
     const struct evict_type *type;
-    struct evict_policy *policy;
-    struct evict_host host;
-    uint64_t capacity, held, evicted;
-    uint32_t unique;
-    uint8_t *state;     /* by key */
-    uint32_t *weights;  /* by key; NULL: all are 1 */
-    struct link *links; /* by key; NULL: the policy has no queues */
-    struct queue queues[EVICT_QUEUES_MAX];
-    /* For any(): the residents in no order, and where each of them is. */
-    uint32_t *residents, *place;
-    uint32_t resident_count;
-    uint32_t *next_use;      /* by key; NULL: nobody knows the future */
-    int64_t *expires;        /* by key; NULL: nothing does */
-    const uint64_t *hashes;  /* by key, not ours; NULL: mix() */
-    struct shadows *shadows; /* replay_auto's; NULL for a fixed policy */
-    struct evict_auto *autos;
-    int64_t now;
-    void (*watcher)(void *arg, uint32_t victim);
-    void *watcher_arg;
+    const struct replay_compiled *compiled;
+} compiled[] = {
+#define EVICT_POLICY(name, help) {&evict_##name, &replay_compiled_##name},
+#include "server/evict/policies.def"
+#undef EVICT_POLICY
 };
 
-static void enqueue(struct replay *r, uint32_t id, unsigned queue)
+static const struct replay_compiled *find_compiled(const struct evict_type *type)
 {
-    struct queue *q = &r->queues[queue];
-    struct link *link = &r->links[id];
-
-    r->state[id] = (uint8_t)((r->state[id] & (RESIDENT | HITS)) | (queue != 0 ? QUEUE_BIT : 0));
-    link->newer = EVICT_NOBODY;
-    link->older = q->newest;
-    if (q->newest != EVICT_NOBODY)
-        r->links[q->newest].newer = id;
-    else
-        q->oldest = id;
-    q->newest = id;
+    for (size_t i = 0; i < sizeof(compiled) / sizeof(compiled[0]); i++)
+        if (compiled[i].type == type)
+            return compiled[i].compiled;
+    return NULL;
 }
 
-static unsigned queue_of(const struct replay *r, uint32_t id)
+_Thread_local struct replay *replay_being_made;
+
+static evict_id call_oldest(void *ctx, unsigned queue)
 {
-    return (r->state[id] & QUEUE_BIT) != 0;
+    return host_oldest(ctx, queue);
 }
 
-static void dequeue(struct replay *r, uint32_t id)
+static void call_requeue(void *ctx, evict_id id, unsigned queue, unsigned hits)
 {
-    const struct link *link = &r->links[id];
-    struct queue *q = &r->queues[queue_of(r, id)];
-
-    if (link->newer != EVICT_NOBODY)
-        r->links[link->newer].older = link->older;
-    else
-        q->newest = link->older;
-    if (link->older != EVICT_NOBODY)
-        r->links[link->older].newer = link->newer;
-    else
-        q->oldest = link->newer;
+    host_requeue(ctx, id, queue, hits);
 }
 
-static evict_id host_oldest(void *ctx, unsigned queue)
+static unsigned call_hits(void *ctx, evict_id id)
 {
-    struct replay *r = ctx;
-    uint32_t oldest = r->queues[queue].oldest, next = r->links[oldest].newer;
-
-    __builtin_prefetch(&r->links[next], 1); /* it will be looked at next */
-    __builtin_prefetch(&r->state[next], 1);
-    return oldest;
+    return host_hits(ctx, id);
 }
 
-static void host_set_hits(void *ctx, evict_id id, unsigned hits)
+static void call_set_hits(void *ctx, evict_id id, unsigned hits)
 {
-    struct replay *r = ctx;
-
-    r->state[id] = (uint8_t)((r->state[id] & (RESIDENT | QUEUE_BIT)) | (int)hits);
+    host_set_hits(ctx, id, hits);
 }
 
-static void host_requeue(void *ctx, evict_id id, unsigned queue, unsigned hits)
+static uint32_t call_weight(void *ctx, evict_id id)
 {
-    struct replay *r = ctx;
-
-    dequeue(r, id);
-    enqueue(r, id, queue);
-    host_set_hits(r, id, hits);
+    return host_weight(ctx, id);
 }
 
-static unsigned host_hits(void *ctx, evict_id id)
+static int64_t call_expires(void *ctx, evict_id id)
 {
-    struct replay *r = ctx;
-
-    return r->state[id] & HITS;
+    return host_expires(ctx, id);
 }
 
-static uint32_t host_weight(void *ctx, evict_id id)
+static uint64_t call_hash(void *ctx, evict_id id)
 {
-    struct replay *r = ctx;
-
-    return r->weights != NULL ? r->weights[id] : 1;
+    return host_hash(ctx, id);
 }
 
-static int64_t host_expires(void *ctx, evict_id id)
+static evict_id call_any(void *ctx, uint64_t dice)
 {
-    struct replay *r = ctx;
-
-    return r->expires != NULL && r->expires[id] != 0 ? r->expires[id] : INT64_MAX;
-}
-
-static uint64_t hash_of(const struct replay *r, uint32_t key)
-{
-    return r->hashes != NULL ? r->hashes[key] : mix(key);
-}
-
-static uint64_t host_hash(void *ctx, evict_id id)
-{
-    return hash_of(ctx, id);
-}
-
-static evict_id host_any(void *ctx, uint64_t dice)
-{
-    struct replay *r = ctx;
-
-    if (r->resident_count == 0)
-        return EVICT_NOBODY;
-    return r->residents[((dice >> 32) * r->resident_count) >> 32];
+    return host_any(ctx, dice);
 }
 
 uint32_t replay_next_use(const void *ctx, evict_id id)
@@ -368,14 +285,22 @@ static bool make_arrays(struct replay *r, const struct evict_type *type, unsigne
         {(with & REPLAY_FUTURE) != 0, (void **)&r->next_use, sizeof(r->next_use[0])},
         {(with & REPLAY_EXPIRY) != 0, (void **)&r->expires, sizeof(r->expires[0])},
         {type->queues > 0 || is_auto, (void **)&r->links, sizeof(r->links[0])},
-        {type->linked || is_auto, (void **)&r->host.nodes, sizeof(r->host.nodes[0])},
         {picks_any, (void **)&r->residents, sizeof(r->residents[0])},
         {picks_any, (void **)&r->place, sizeof(r->place[0])},
+        {r->compiled != NULL, (void **)&r->ghosts, sizeof(r->ghosts[0])},
     };
 
     for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
         if (arrays[i].wanted && (*arrays[i].at = make_array((size_t)r->unique + 1, arrays[i].size)) == NULL)
             return false;
+    if (type->linked || is_auto) {
+        size_t marks = r->compiled != NULL ? ((size_t)r->unique / 64 + 1) * 64 : 0;
+        size_t nodes = ((size_t)r->unique + 1) * sizeof(r->host.nodes[0]);
+
+        if ((r->nodes_block = make_array(marks + nodes, 1)) == NULL)
+            return false;
+        r->host.nodes = (uint64_t *)(void *)(r->nodes_block + marks);
+    }
     return true;
 }
 
@@ -406,21 +331,25 @@ struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint
 
     if (r == NULL)
         return NULL;
-    r->type = type;
+    r->compiled = (with & REPLAY_COMPILED) != 0 ? find_compiled(type) : NULL;
+    r->type = type = r->compiled != NULL ? r->compiled->type : type;
     r->capacity = capacity;
     r->unique = unique;
     r->host = (struct evict_host){.ctx = r,
-                                  .oldest = host_oldest,
-                                  .requeue = host_requeue,
-                                  .hits = host_hits,
-                                  .set_hits = host_set_hits,
-                                  .weight = host_weight,
-                                  .expires = host_expires,
-                                  .hash = host_hash,
-                                  .any = host_any};
+                                  .oldest = call_oldest,
+                                  .requeue = call_requeue,
+                                  .hits = call_hits,
+                                  .set_hits = call_set_hits,
+                                  .weight = call_weight,
+                                  .expires = call_expires,
+                                  .hash = call_hash,
+                                  .any = call_any};
     if (!make_arrays(r, type, with) || (type == &replay_auto && !make_auto(r, seed)))
         goto fail;
-    if ((r->policy = r->type->create(&r->host, &config)) == NULL)
+    replay_being_made = r;
+    r->policy = r->type->create(&r->host, &config);
+    replay_being_made = NULL;
+    if (r->policy == NULL)
         goto fail;
     return r;
 fail:
@@ -438,20 +367,27 @@ void replay_free(struct replay **rp)
         r->type->destroy(r->policy);
     auto_free(&r->autos);
     shadows_free(&r->shadows);
-    free(r->host.nodes);
+    free(r->nodes_block);
     free(r->state);
     free(r->weights);
     free(r->next_use);
     free(r->expires);
     free(r->links);
     free(r->residents);
+    free(r->ghosts);
     free(r->place);
     free(r);
     *rp = NULL;
 }
 
+bool replay_is_compiled(const struct replay *r)
+{
+    return r->compiled != NULL;
+}
+
 void replay_set_hashes(struct replay *r, const uint64_t *hashes)
 {
+    CHECK(r->compiled == NULL);
     r->hashes = hashes;
 }
 
@@ -459,66 +395,6 @@ void replay_watch(struct replay *r, void (*watcher)(void *arg, uint32_t victim),
 {
     r->watcher = watcher;
     r->watcher_arg = arg;
-}
-
-static void leave(struct replay *r, uint32_t key, enum evict_reason why)
-{
-    uint32_t weight = host_weight(r, key);
-
-    CHECK(r->state[key] & RESIDENT);
-    r->type->gone(r->policy, key, hash_of(r, key), weight, queue_of(r, key), why);
-    if (r->links != NULL)
-        dequeue(r, key);
-    if (r->residents != NULL) {
-        uint32_t last = r->residents[--r->resident_count];
-
-        r->residents[r->place[key]] = last;
-        r->place[last] = r->place[key];
-    }
-    r->held -= weight;
-    r->state[key] = 0;
-}
-
-static void make_room(struct replay *r, uint32_t weight)
-{
-    while (r->held + weight > r->capacity) {
-        evict_id id = r->type->victim(r->policy);
-
-        CHECK(id != EVICT_NOBODY);
-        leave(r, id, EVICT_EVICTED);
-        r->evicted++;
-        if (r->watcher != NULL)
-            r->watcher(r->watcher_arg, id);
-    }
-}
-
-static void enter(struct replay *r, uint32_t key, uint32_t weight)
-{
-    unsigned queue = r->type->arriving(r->policy, hash_of(r, key), weight);
-
-    make_room(r, weight);
-    r->state[key] = RESIDENT;
-    if (r->weights != NULL)
-        r->weights[key] = weight;
-    if (r->links != NULL)
-        enqueue(r, key, queue);
-    if (r->residents != NULL) {
-        r->place[key] = r->resident_count;
-        r->residents[r->resident_count++] = key;
-    }
-    r->held += weight;
-    r->type->admitted(r->policy, key, hash_of(r, key), weight, queue);
-}
-
-static void resize(struct replay *r, uint32_t key, uint32_t weight)
-{
-    uint32_t before = r->weights[key];
-
-    r->weights[key] = weight;
-    r->held = r->held - before + weight;
-    if (r->type->resized != NULL)
-        r->type->resized(r->policy, key, before, weight, queue_of(r, key));
-    make_room(r, 0);
 }
 
 /* ---- auto ---- */
@@ -536,7 +412,8 @@ static void list_cold_first(struct replay *r, struct succession *h)
 
     if (r->type->linked)
         while ((id = r->type->victim(r->policy)) != EVICT_NOBODY) {
-            r->type->gone(r->policy, id, hash_of(r, id), host_weight(r, id), queue_of(r, id), EVICT_REMOVED);
+            r->type->gone(r->policy, id, host_hash(r, id), host_weight(r, id), host_queue_of(r, id),
+                          EVICT_REMOVED);
             h->ids[h->count++] = id;
         }
     for (unsigned queue = 0; queue < EVICT_QUEUES_MAX && !r->type->linked; queue++)
@@ -549,7 +426,7 @@ static void join_queues(struct replay *r)
     uint32_t oldest = r->queues[1].oldest;
 
     for (uint32_t id = oldest; id != EVICT_NOBODY; id = r->links[id].newer)
-        r->state[id] = (uint8_t)(r->state[id] & ~QUEUE_BIT);
+        r->state[id] = (uint8_t)(r->state[id] & ~REPLAY_QUEUE);
     if (oldest == EVICT_NOBODY)
         return;
     r->links[oldest].older = r->queues[0].newest;
@@ -558,7 +435,7 @@ static void join_queues(struct replay *r)
     else
         r->queues[0].oldest = oldest;
     r->queues[0].newest = r->queues[1].newest;
-    r->queues[1] = (struct queue){0, 0};
+    r->queues[1] = (struct replay_queue){0, 0};
 }
 
 static void change_policy(struct replay *r, const struct evict_type *type)
@@ -577,7 +454,7 @@ static void change_policy(struct replay *r, const struct evict_type *type)
     r->policy = next;
     join_queues(r);
     for (uint32_t i = 0; i < h.count; i++)
-        type->admitted(r->policy, h.ids[i], hash_of(r, h.ids[i]), host_weight(r, h.ids[i]), 0);
+        type->admitted(r->policy, h.ids[i], host_hash(r, h.ids[i]), host_weight(r, h.ids[i]), 0);
     free(h.ids);
 }
 
@@ -586,7 +463,7 @@ enum told { TOLD_HIT, TOLD_MISSED, TOLD_STORED };
 /* What the shadows see of it. */
 static void tell(struct replay *r, uint32_t key, uint32_t weight, enum told told)
 {
-    struct shadow_item item = {.hash = hash_of(r, key), .weight = weight};
+    struct shadow_item item = {.hash = host_hash(r, key), .weight = weight};
 
     shadows_count_reads(r->shadows, told != TOLD_STORED);
     if (shadow_draw(item.hash) >= shadows_threshold(r->shadows))
@@ -602,22 +479,15 @@ static void tell(struct replay *r, uint32_t key, uint32_t weight, enum told told
         change_policy(r, type);
 }
 
-static inline bool get(struct replay *r, uint32_t key, uint32_t weight)
+/* Any policy may be the next, so hits are counted for all. */
+static bool ask(struct replay *r, uint32_t key, uint32_t weight)
 {
     uint8_t state = r->state[key];
 
-    if ((state & RESIDENT) == 0) {
-        if (weight <= r->capacity)
-            enter(r, key, weight);
-        return false;
-    }
-    if ((r->type->wants_hits || r->autos != NULL) && (state & HITS) < EVICT_HITS_MAX)
+    if (r->autos != NULL && !r->type->wants_hits && (state & REPLAY_RESIDENT) != 0 &&
+        (state & REPLAY_HITS) < EVICT_HITS_MAX)
         r->state[key] = (uint8_t)(state + 1);
-    if (r->type->touched != NULL)
-        r->type->touched(r->policy, key);
-    if (r->weights != NULL && r->weights[key] != weight)
-        resize(r, key, weight);
-    return true;
+    return replay_ask(r, r->type, key, weight, r->weights != NULL);
 }
 
 bool replay_get(struct replay *r, uint32_t key, uint32_t weight)
@@ -626,7 +496,7 @@ bool replay_get(struct replay *r, uint32_t key, uint32_t weight)
 
     CHECK(key > 0 && key <= r->unique);
     weight = r->weights != NULL ? weight : 1;
-    hit = get(r, key, weight);
+    hit = ask(r, key, weight);
     if (r->autos == NULL)
         return hit;
     tell(r, key, weight, hit ? TOLD_HIT : TOLD_MISSED);
@@ -641,7 +511,7 @@ bool replay_put(struct replay *r, uint32_t key, uint32_t weight)
 
     CHECK(key > 0 && key <= r->unique);
     weight = r->weights != NULL ? weight : 1;
-    was_there = get(r, key, weight);
+    was_there = ask(r, key, weight);
     if (r->autos != NULL && replay_holds(r, key))
         tell(r, key, weight, TOLD_STORED);
     return was_there;
@@ -657,36 +527,27 @@ void replay_know(struct replay *r, uint32_t key, uint32_t next_use)
     r->next_use[key] = next_use;
 }
 
-/* Dense keys make the next accesses known: fetching them ahead hides the
- * memory, which is most of what a hit costs in a large cache. Two steps: the
- * key's node, then, when that is there, its neighbours (see list.h; a node
- * that holds something else leads to some other address, which does no harm). */
-uint64_t replay_many(struct replay *r, const uint32_t *keys, size_t n)
+uint64_t replay_many(struct replay *r, const uint32_t *keys, const uint32_t *sizes, size_t n,
+                     uint64_t *missed_bytes)
 {
-    enum { AHEAD = 10 };
-    uint64_t *nodes = r->host.nodes;
+    bool weighted = r->weights != NULL;
     uint64_t misses = 0;
 
+    if (r->compiled != NULL)
+        return r->compiled->many(r, keys, sizes, n, weighted, missed_bytes);
     for (size_t i = 0; i < n; i++) {
-        if (i + 2 * AHEAD < n) {
-            __builtin_prefetch(&r->state[keys[i + 2 * AHEAD]]);
-            if (nodes != NULL)
-                __builtin_prefetch(&nodes[keys[i + 2 * AHEAD]], 1);
-            if (r->links != NULL)
-                __builtin_prefetch(&r->links[keys[i + 2 * AHEAD]], 1);
-        }
-        if (nodes != NULL && i + AHEAD < n) {
-            __builtin_prefetch(&nodes[node_prev(nodes, keys[i + AHEAD])], 1);
-            __builtin_prefetch(&nodes[node_next(nodes, keys[i + AHEAD])], 1);
-        }
-        misses += r->autos != NULL ? !replay_get(r, keys[i], 1) : !get(r, keys[i], 1);
+        uint32_t size = sizes != NULL ? sizes[i] : 0;
+        bool hit = replay_get(r, keys[i], weighted ? size : 1);
+
+        misses += !hit;
+        *missed_bytes += hit ? 0 : size;
     }
     return misses;
 }
 
 bool replay_holds(const struct replay *r, uint32_t key)
 {
-    return (r->state[key] & RESIDENT) != 0;
+    return (r->state[key] & REPLAY_RESIDENT) != 0;
 }
 
 void replay_set_expiry(struct replay *r, uint32_t key, int64_t expires)
@@ -696,7 +557,7 @@ void replay_set_expiry(struct replay *r, uint32_t key, int64_t expires)
         r->type->expiry_changed(r->policy, key);
     if (r->shadows != NULL && replay_holds(r, key)) {
         struct shadow_item item = {
-            .hash = hash_of(r, key), .weight = host_weight(r, key), .expires = expires};
+            .hash = host_hash(r, key), .weight = host_weight(r, key), .expires = expires};
         shadows_expiry_changed(r->shadows, &item);
     }
 }
@@ -709,10 +570,10 @@ int64_t replay_expiry(const struct replay *r, uint32_t key)
 bool replay_drop(struct replay *r, uint32_t key)
 {
     if (r->shadows != NULL)
-        shadows_dropped(r->shadows, hash_of(r, key));
+        shadows_dropped(r->shadows, host_hash(r, key));
     if (!replay_holds(r, key))
         return false;
-    leave(r, key, EVICT_REMOVED);
+    replay_leave(r, r->type, key, EVICT_REMOVED);
     return true;
 }
 
@@ -720,7 +581,7 @@ void replay_set_capacity(struct replay *r, uint64_t capacity)
 {
     r->capacity = capacity;
     r->type->set_capacity(r->policy, capacity);
-    make_room(r, 0);
+    replay_make_room(r, r->type, 0);
     set_shadow_capacities(r);
 }
 
@@ -744,7 +605,7 @@ void replay_check(const struct replay *r)
     uint64_t held = 0;
 
     for (uint32_t key = 1; key <= r->unique; key++)
-        held += replay_holds(r, key) ? host_weight((void *)(uintptr_t)r, key) : 0;
+        held += replay_holds(r, key) ? host_weight(r, key) : 0;
     CHECK(held == r->held && r->held <= r->capacity);
     r->type->check(r->policy);
     if (r->shadows != NULL)
@@ -766,14 +627,11 @@ double replay_miss_ratio(const struct trace *t, const struct evict_type *type, u
 {
     bool weighs = weighted && t->sizes != NULL;
     struct replay *r = replay_new(type, capacity, t->unique, 1, weighs ? REPLAY_WEIGHTS : 0);
-    uint64_t misses = 0;
+    uint64_t misses, missed_bytes = 0;
 
     if (r == NULL)
         return -1;
-    if (!weighs)
-        misses = replay_many(r, t->keys, t->requests);
-    for (size_t i = 0; weighs && i < t->requests; i++)
-        misses += !replay_get(r, t->keys[i], t->sizes[i]);
+    misses = replay_many(r, t->keys, weighs ? t->sizes : NULL, t->requests, &missed_bytes);
     replay_free(&r);
     return (double)misses / (double)t->requests;
 }

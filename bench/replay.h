@@ -36,7 +36,10 @@ struct replay;
 enum {
     REPLAY_WEIGHTS = 1, /* without it every weight is 1 */
     REPLAY_FUTURE = 2,  /* replay_know() will be called */
-    REPLAY_EXPIRY = 4   /* so will replay_set_expiry() */
+    REPLAY_EXPIRY = 4,  /* so will replay_set_expiry() */
+    /* The policy as it is compiled into a loop, with ghosts by key instead of by
+     * fingerprint, where the program has that; not with replay_set_hashes(). */
+    REPLAY_COMPILED = 8
 };
 
 /* As a type: no policy but the choice between some, as allkeys-auto makes it. */
@@ -47,11 +50,14 @@ enum { REPLAY_SHADOW_ITEMS = 2048 }; /* as shadow-items by default */
 struct replay *replay_new(const struct evict_type *type, uint64_t capacity, uint32_t unique, uint64_t seed,
                           unsigned with);
 void replay_free(struct replay **);
+bool replay_is_compiled(const struct replay *); /* see REPLAY_COMPILED */
 /* Asks for a key and stores it on a miss; true on a hit. What weighs more
  * than the capacity is never stored. A hit of another weight resizes. */
 bool replay_get(struct replay *, uint32_t key, uint32_t weight);
-/* The same for many, every weight 1; the number of misses. */
-uint64_t replay_many(struct replay *, const uint32_t *keys, size_t n);
+/* The same for many; the number of misses. With REPLAY_WEIGHTS the weights are the
+ * sizes. Where sizes is not NULL, what was missed of them is added to *missed_bytes. */
+uint64_t replay_many(struct replay *, const uint32_t *keys, const uint32_t *sizes, size_t n,
+                     uint64_t *missed_bytes);
 /* A client stores the key, without having asked for it; true if it was there. */
 bool replay_put(struct replay *, uint32_t key, uint32_t weight);
 bool replay_holds(const struct replay *, uint32_t key);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ struct options {
     struct size_asked sizes[SIZES_MAX];
     unsigned size_count;
     const char *by, *out;
+    bool as_served;
     unsigned threads;
     char **paths;
     unsigned path_count;
@@ -53,6 +55,8 @@ static const char help[] =
     "                    do not fit in memory. The error is stated (1)\n"
     "  --memory SIZE     for keys and requests; more requests go to a file in TMPDIR (3/4 of all)\n"
     "  --threads N       (cores)\n"
+    "  --as-served       ghosts by fingerprint, as a node has them: slower, and the same but for\n"
+    "                    one look-up in thousands of millions per entry\n"
     "  --quiet           no progress\n"
     "  --help            this text\n"
     "\n"
@@ -226,6 +230,10 @@ static bool parse(struct options *o, int argc, char **argv)
             o->trace.quiet = true;
             continue;
         }
+        if (strcmp(argv[i], "--as-served") == 0) {
+            o->as_served = true;
+            continue;
+        }
         if (equals != NULL) {
             snprintf(name, sizeof(name), "%.*s", (int)(equals - argv[i]), argv[i]);
             if (!parse_option(o, name, equals + 1))
@@ -285,6 +293,30 @@ static unsigned cores(void)
                                                                                : 1;
 }
 
+static uint64_t limit_in(const char *path, uint64_t otherwise)
+{
+    FILE *f = fopen(path, "r");
+    unsigned long long value;
+    bool ok = f != NULL && fscanf(f, "%llu", &value) == 1; /* "max" is no number */
+
+    if (f != NULL)
+        fclose(f);
+    return ok && value < otherwise ? value : otherwise;
+}
+
+/* The machine's, or what a container or the shell leave us of it. */
+static uint64_t memory_there(void)
+{
+    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    struct rlimit limit;
+
+    bytes = limit_in("/sys/fs/cgroup/memory.max", bytes);
+    bytes = limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes", bytes);
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < bytes)
+        bytes = limit.rlim_cur;
+    return bytes;
+}
+
 static bool wants_future(const struct options *o)
 {
     for (unsigned i = 0; i < o->policy_count; i++)
@@ -324,7 +356,12 @@ static bool simulate(const struct options *o, struct sim_trace *t, double read_s
         fprintf(stderr, "corral-sim: this trace has no sizes: every object counts 1\n");
     for (unsigned i = 0; i < count; i++)
         cells[i] = (struct cell){.type = o->policies[i / size_count], .capacity = sizes[i % size_count]};
-    sim_run(t, cells, count, by_bytes, o->trace.sample, o->threads, o->trace.quiet);
+    sim_run(t, cells, count,
+            &(struct sim_run_options){.by_bytes = by_bytes,
+                                      .sample = o->trace.sample,
+                                      .as_served = o->as_served,
+                                      .threads = o->threads,
+                                      .quiet = o->trace.quiet});
     report.run_seconds = now() - start;
     report_table(&report);
     ok = all_done(cells, count);
@@ -348,7 +385,7 @@ int main(int argc, char **argv)
             print_help();
             return 0;
         }
-    o.trace.memory_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 * 3;
+    o.trace.memory_max = memory_there() / 4 * 3;
     if (!parse_policies(&o, "all") || !parse_sizes(&o, "0.1%,1%,10%") || !parse(&o, argc, argv))
         return 2;
     t = sim_trace_read(o.paths, o.path_count, &o.trace);

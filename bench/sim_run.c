@@ -20,6 +20,7 @@
 #include "bench/sim_run.h"
 #include "bench/replay.h"
 #include "bench/sim_belady.h"
+#include "bench/sim_optimum.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -36,7 +37,7 @@ struct run {
     const struct sim_trace *trace;
     struct cell **order;
     unsigned count;
-    bool by_bytes;
+    bool by_bytes, as_served;
     double sample;
     atomic_uint next;
     atomic_ullong requests; /* done, in all cells */
@@ -116,9 +117,12 @@ struct pass {
     struct run *run;
     struct cell *cell;
     struct replay *replay;
-    struct wheel *wheel; /* NULL without times to live */
-    uint8_t *gone;       /* by key: it left because it had expired */
-    uint32_t *misses;    /* by key, of a sample */
+    struct optimum *optimum; /* instead of a replay */
+    struct wheel *wheel;     /* NULL without times to live */
+    uint8_t *gone;           /* by key: it left because it had expired */
+    uint32_t *misses;        /* by key, of a sample */
+    bool simple;             /* no operations and no sample: many requests in one call */
+    bool optimal;            /* belady where every weight is 1 */
 };
 
 static void store(struct pass *p, uint64_t i, uint32_t key)
@@ -182,8 +186,10 @@ static bool pass_init(struct pass *p)
     size_t keys = (size_t)t->unique + 1;
     uint64_t capacity = (uint64_t)((double)p->cell->capacity * p->run->sample + .5);
     unsigned with = (p->run->by_bytes ? REPLAY_WEIGHTS : 0) | (t->next != NULL ? REPLAY_FUTURE : 0) |
-                    (t->ttls != NULL ? REPLAY_EXPIRY : 0);
+                    (t->ttls != NULL ? REPLAY_EXPIRY : 0) | (p->run->as_served ? 0 : REPLAY_COMPILED);
 
+    if (p->optimal)
+        return (p->optimum = optimum_new(t->requests, capacity)) != NULL;
     p->replay = replay_new(p->cell->type, capacity > 0 ? capacity : 1, t->unique, 1, with);
     if (p->replay == NULL)
         return false;
@@ -209,6 +215,7 @@ static bool pass_init(struct pass *p)
 static void pass_free(struct pass *p)
 {
     replay_free(&p->replay);
+    optimum_free(&p->optimum);
     if (p->wheel != NULL) {
         free(p->wheel->later);
         free(p->wheel->sooner);
@@ -225,8 +232,12 @@ static void conclude(struct pass *p)
     double expected = (double)t->reads_all * p->run->sample, sum = 0;
 
     c->reads = t->reads;
-    c->evicted = replay_evicted(p->replay);
+    c->evicted = p->optimal ? optimum_evicted(p->optimum) : replay_evicted(p->replay);
     c->miss_ratio = c->reads > 0 ? (double)c->misses / (double)c->reads : 0;
+    if (t->ops == NULL)
+        c->read_bytes = t->read_bytes;
+    if (t->sizes == NULL)
+        c->miss_bytes = c->misses;
     c->byte_miss_ratio = c->read_bytes > 0 ? (double)c->miss_bytes / (double)c->read_bytes : c->miss_ratio;
     if (p->misses == NULL || expected < (double)c->misses)
         return;
@@ -236,25 +247,40 @@ static void conclude(struct pass *p)
     c->error = 1.96 * sqrt((1 - p->run->sample) * sum) / expected;
 }
 
+static uint64_t many_requests(struct pass *p, uint64_t i, uint64_t n)
+{
+    const struct sim_trace *t = p->run->trace;
+    const uint32_t *sizes = t->sizes != NULL ? t->sizes + i : NULL;
+
+    if (p->optimal)
+        return optimum_many(p->optimum, t->next + i, sizes, n, &p->cell->miss_bytes);
+    return replay_many(p->replay, t->keys + i, sizes, n, &p->cell->miss_bytes);
+}
+
 static void run_cell(struct run *run, struct cell *cell)
 {
     const struct sim_trace *t = run->trace;
-    struct pass p = {.run = run, .cell = cell};
-    bool simple = !run->by_bytes && t->ops == NULL && run->sample >= 1 && t->sizes == NULL &&
-                  cell->type != &sim_belady && cell->type != &sim_beladysize;
-    double start = now(CLOCK_THREAD_CPUTIME_ID);
+    bool knows = cell->type == &sim_belady || cell->type == &sim_beladysize,
+         by_one = t->ops != NULL || run->sample < 1;
+    struct pass p = {.run = run,
+                     .cell = cell,
+                     .simple = !by_one && !knows,
+                     .optimal = !by_one && !run->by_bytes && cell->type == &sim_belady};
+    double start;
 
     if (!pass_init(&p)) {
         pass_free(&p);
         return;
     }
+    start = now(CLOCK_THREAD_CPUTIME_ID);
     for (uint64_t i = 0; i < t->requests; i += CHUNK) {
         uint64_t n = t->requests - i < CHUNK ? t->requests - i : CHUNK;
 
-        if (simple)
-            cell->misses += replay_many(p.replay, t->keys + i, n);
-        for (uint64_t k = i; !simple && k < i + n; k++)
-            one_request(&p, k);
+        if (p.simple || p.optimal)
+            cell->misses += many_requests(&p, i, n);
+        else
+            for (uint64_t k = i; k < i + n; k++)
+                one_request(&p, k);
         atomic_fetch_add_explicit(&run->requests, n, memory_order_relaxed);
     }
     conclude(&p);
@@ -323,13 +349,18 @@ static int dearest_first(const void *a, const void *b)
     return (x->capacity < y->capacity) - (x->capacity > y->capacity);
 }
 
-void sim_run(const struct sim_trace *trace, struct cell *cells, unsigned count, bool by_bytes, double sample,
-             unsigned threads, bool quiet)
+void sim_run(const struct sim_trace *trace, struct cell *cells, unsigned count,
+             const struct sim_run_options *options)
 {
-    struct run run = {.trace = trace, .count = count, .by_bytes = by_bytes, .sample = sample};
+    struct run run = {.trace = trace,
+                      .count = count,
+                      .by_bytes = options->by_bytes,
+                      .as_served = options->as_served,
+                      .sample = options->sample};
+    unsigned threads = options->threads > 0 ? options->threads : 1;
     struct teller teller = {.run = &run, .start = now(CLOCK_MONOTONIC)};
     pthread_t *ids = calloc(threads, sizeof(ids[0])), teller_id;
-    bool tells = !quiet && isatty(STDERR_FILENO);
+    bool tells = !options->quiet && isatty(STDERR_FILENO);
     unsigned started = 0;
 
     run.order = calloc(count, sizeof(run.order[0]));

@@ -18,10 +18,15 @@ struct cell {
     bool done;                          /* false: memory was short */
 };
 
-/* Runs the cells on `threads` threads that share the trace. Weights are bytes
- * or 1. `sample` is the share of keys that the trace holds: capacities are
- * scaled by it. */
-void sim_run(const struct sim_trace *, struct cell *cells, unsigned count, bool by_bytes, double sample,
-             unsigned threads, bool quiet);
+struct sim_run_options {
+    bool by_bytes;  /* weights are bytes; else 1 each */
+    double sample;  /* the share of keys that the trace holds: capacities are scaled by it */
+    bool as_served; /* the server's own objects, with ghosts by fingerprint; else they are compiled in */
+    unsigned threads;
+    bool quiet;
+};
+
+/* Runs the cells on threads that share the trace. */
+void sim_run(const struct sim_trace *, struct cell *cells, unsigned count, const struct sim_run_options *);
 
 #endif

@@ -46,8 +46,10 @@ static bool move_to_file(struct column_store *c, size_t size)
         close(fd);
         return false;
     }
-    memcpy(at, c->at, c->used);
-    munmap(c->at, c->size);
+    if (c->size > 0) {
+        memcpy(at, c->at, c->used);
+        munmap(c->at, c->size);
+    }
     c->at = at;
     c->size = size;
     c->fd = fd;
@@ -75,6 +77,19 @@ static bool column_grow(struct column_store *c, size_t spill)
     c->at = at;
     c->size = size;
     return true;
+}
+
+/* All of it at once, uninitialized. */
+static bool column_make(struct column_store *c, size_t bytes, size_t spill)
+{
+    size_t size = (bytes + 4095) & ~(size_t)4095;
+
+    if (size > spill)
+        return move_to_file(c, size);
+    c->at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    c->fd = -1;
+    c->size = c->at != MAP_FAILED ? size : 0;
+    return c->size > 0;
 }
 
 static bool column_add(struct column_store *c, const void *value, size_t bytes, size_t spill)
@@ -105,7 +120,10 @@ struct known {
     uint32_t reads;
 };
 
-enum { KEYS, SIZES, OPS, TIMES, TTLS, PARTS };
+enum { KEYS, SIZES, OPS, TIMES, TTLS, NEXT, PARTS };
+
+/* A column may take one of so many parts of memory before it goes to a file; keys have the rest. */
+enum { PARTS_OF_MEMORY = 32 };
 
 struct loading {
     struct sim_trace trace; /* first: what callers hold */
@@ -114,8 +132,10 @@ struct loading {
     uint64_t *hashes; /* by slot; with `slots` an open table */
     uint32_t *slots;  /* 0: free, else the key's number */
     size_t table_size;
-    struct known *known; /* by key */
-    size_t known_size;
+    struct known *known; /* by key; mapped, so that it grows without a copy */
+    size_t known_bytes;
+    bool too_many; /* keys for an evict_id */
+    uint64_t memory_max;
     uint64_t threshold; /* of the sampling */
     double next_word;   /* when to say something again */
 };
@@ -137,13 +157,39 @@ static size_t slot_of(const uint64_t *hashes, const uint32_t *slots, size_t size
     return i;
 }
 
+/* How full the table may get, in tenths. */
+enum { LOAD = 7 };
+
+/* What reading takes while a table of `size` is filled from one half as large. */
+static uint64_t bytes_to_grow(size_t size)
+{
+    const uint64_t slot = sizeof(uint64_t) + sizeof(uint32_t);
+
+    return size * slot + size / 2 * slot + size * LOAD / 10 * sizeof(struct known);
+}
+
+static bool grow_known(struct loading *l, size_t table_size)
+{
+    size_t bytes = (table_size * LOAD / 10 + 2) * sizeof(struct known);
+    void *known = l->known == NULL
+                      ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                      : mremap(l->known, l->known_bytes, bytes, MREMAP_MAYMOVE);
+
+    if (known == MAP_FAILED)
+        return false;
+    l->known = known;
+    l->known_bytes = bytes;
+    return true;
+}
+
 static bool grow_table(struct loading *l)
 {
     size_t size = l->table_size == 0 ? 1 << 14 : l->table_size * 2;
     uint64_t *hashes;
     uint32_t *slots;
 
-    if (size * 12 + size / 2 * sizeof(struct known) > l->options->memory_max)
+    if (bytes_to_grow(size) > l->options->memory_max / PARTS_OF_MEMORY * (PARTS_OF_MEMORY - PARTS) ||
+        !grow_known(l, size))
         return false;
     hashes = malloc(size * sizeof(hashes[0]));
     slots = calloc(size, sizeof(slots[0]));
@@ -172,22 +218,15 @@ static uint32_t number_of(struct loading *l, uint64_t hash)
 {
     size_t i;
 
-    if ((size_t)l->trace.unique * 10 >= l->table_size * 7 && !grow_table(l))
+    if ((size_t)l->trace.unique * 10 >= l->table_size * LOAD && !grow_table(l))
         return 0;
     i = slot_of(l->hashes, l->slots, l->table_size, hash);
     if (l->slots[i] != 0)
         return l->slots[i];
-    if (l->trace.unique + 1 >= l->known_size) {
-        size_t size = l->known_size == 0 ? 1 << 14 : l->known_size * 2;
-        struct known *known = realloc(l->known, size * sizeof(known[0]));
-
-        if (known == NULL)
-            return 0;
-        l->known = known;
-        l->known_size = size;
-    }
-    if (l->trace.unique + 1 >= 1u << 28) /* an evict_id */
+    if (l->trace.unique + 1 >= 1u << 28) { /* an evict_id */
+        l->too_many = true;
         return 0;
+    }
     l->hashes[i] = hash;
     l->slots[i] = ++l->trace.unique;
     l->known[l->trace.unique] = (struct known){0};
@@ -196,7 +235,7 @@ static uint32_t number_of(struct loading *l, uint64_t hash)
 
 static bool keep(struct loading *l, const struct request *q)
 {
-    size_t spill = l->options->memory_max / 8;
+    size_t spill = l->options->memory_max / PARTS_OF_MEMORY;
     uint32_t key = number_of(l, q->key), size, ttl;
     uint8_t op = (uint8_t)q->op;
     struct known *k;
@@ -216,6 +255,7 @@ static bool keep(struct loading *l, const struct request *q)
     }
     if (q->op == REQUEST_READ) {
         l->trace.reads++;
+        l->trace.read_bytes += l->trace.has_sizes ? size : 1;
         k->reads += k->reads < UINT32_MAX;
         if (k->last > 0)
             l->trace.reuse[63 - __builtin_clzll(l->trace.requests + 1 - k->last)]++;
@@ -239,6 +279,17 @@ static void say_progress(struct loading *l, const struct reader *r, const char *
             (double)l->trace.unique / 1e6);
     if (done > 0)
         fprintf(stderr, ", %.0f %%, %.0f s left ", done * 100, (now - since) * (1 - done) / done);
+}
+
+static void complain_of_memory(const struct loading *l, const struct reader *r, const char *path)
+{
+    fprintf(stderr, "corral-sim: %s:%llu: column %u: %s after %u distinct keys and %llu requests: ",
+            strcmp(path, "-") == 0 ? "stdin" : path, (unsigned long long)reader_line(r), reader_key_column(r),
+            l->too_many ? "more keys than can be numbered" : "memory is short", l->trace.unique,
+            (unsigned long long)l->trace.rows_all);
+    if (!l->too_many)
+        fprintf(stderr, "raise --memory (%.0f MiB), or ", (double)l->options->memory_max / (1 << 20));
+    fprintf(stderr, "look at a share of the keys with --sample %g\n", l->options->sample / 100);
 }
 
 static bool read_one(struct loading *l, const char *path, bool first)
@@ -266,11 +317,7 @@ static bool read_one(struct loading *l, const char *path, bool first)
             continue;
         ok = keep(l, &q);
         if (!ok)
-            fprintf(stderr,
-                    "corral-sim: %s: memory is short after %u distinct keys and %llu requests: raise "
-                    "--memory, or "
-                    "look at a share of the keys with --sample 0.01\n",
-                    path, l->trace.unique, (unsigned long long)l->trace.rows_all);
+            complain_of_memory(l, r, path);
     }
     ok = ok && !reader_failed(r);
     reader_close(&r);
@@ -318,6 +365,7 @@ struct sim_trace *sim_trace_read(char *const *paths, unsigned count, const struc
     if (l == NULL)
         return NULL;
     l->options = o;
+    l->memory_max = o->memory_max;
     l->threshold = o->sample >= 1 ? UINT64_MAX : (uint64_t)(o->sample * 18446744073709551615.0);
     for (unsigned i = 0; ok && i < count; i++)
         ok = read_one(l, paths[i], i == 0);
@@ -329,8 +377,10 @@ struct sim_trace *sim_trace_read(char *const *paths, unsigned count, const struc
     ok = ok && finish(l);
     free(l->hashes);
     free(l->slots);
-    free(l->known);
+    if (l->known != NULL)
+        munmap(l->known, l->known_bytes);
     l->hashes = NULL;
+    l->known = NULL;
     t = &l->trace;
     if (!ok)
         sim_trace_free(&t);
@@ -339,6 +389,8 @@ struct sim_trace *sim_trace_read(char *const *paths, unsigned count, const struc
 
 bool sim_trace_look_ahead(struct sim_trace *t)
 {
+    struct loading *l = (struct loading *)(void *)t;
+    size_t spill = l->memory_max / PARTS_OF_MEMORY;
     uint32_t *last = malloc(((size_t)t->unique + 1) * sizeof(last[0]));
 
     if (t->requests >= REPLAY_NEVER) {
@@ -346,12 +398,14 @@ bool sim_trace_look_ahead(struct sim_trace *t)
         free(last);
         return false;
     }
-    t->next = malloc(t->requests * sizeof(t->next[0]));
-    if (last == NULL || t->next == NULL) {
-        fprintf(stderr, "corral-sim: no memory to look ahead for belady\n");
+    if (last == NULL || !column_make(&l->parts[NEXT], t->requests * sizeof(t->next[0]), spill)) {
+        fprintf(stderr,
+                "corral-sim: no memory to look ahead for belady: leave it out with --policies, or look "
+                "at a share of the keys with --sample 0.01\n");
         free(last);
         return false;
     }
+    t->next = (uint32_t *)(void *)l->parts[NEXT].at;
     memset(last, 0xff, ((size_t)t->unique + 1) * sizeof(last[0])); /* REPLAY_NEVER */
     for (uint64_t i = t->requests; i-- > 0;) {
         t->next[i] = last[t->keys[i]];
@@ -369,7 +423,6 @@ void sim_trace_free(struct sim_trace **tp)
         return;
     for (unsigned i = 0; i < PARTS; i++)
         column_free(&l->parts[i]);
-    free(l->trace.next);
     free(l->trace.popularity);
     free(l);
     *tp = NULL;

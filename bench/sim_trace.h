@@ -11,9 +11,10 @@
 #include "bench/trace_read.h"
 
 struct sim_trace {
-    uint64_t requests; /* rows */
-    uint64_t reads;    /* of them; what a miss ratio counts */
-    uint64_t rows_all; /* the same before sampling */
+    uint64_t requests;   /* rows */
+    uint64_t reads;      /* of them; what a miss ratio counts */
+    uint64_t read_bytes; /* what they asked for together; 1 each without sizes */
+    uint64_t rows_all;   /* the same before sampling */
     uint64_t reads_all;
     uint32_t unique; /* keys are 1..unique in order of first appearance */
     bool has_sizes, has_ops;

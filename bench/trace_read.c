@@ -36,6 +36,8 @@ struct reader {
     uint64_t times, first;
 };
 
+enum { REPEATS_MAX = 1000000 }; /* requests that one row stands for: a slip must not run for days */
+
 static const struct {
     const char *name;
     enum column column;
@@ -144,7 +146,8 @@ static bool whole_number(struct field f, uint64_t *value)
     return true;
 }
 
-/* Times may have decimals, which are dropped, and sizes must not. */
+/* Times may have decimals, which are dropped, and sizes must not. Half the range is
+ * enough: so a time to live may be added to any of them. */
 static bool time_value(struct field f, int64_t *value)
 {
     const char *dot = memchr(f.at, '.', f.len);
@@ -152,7 +155,7 @@ static bool time_value(struct field f, int64_t *value)
 
     if (dot != NULL)
         f.len = (size_t)(dot - f.at);
-    if (!whole_number(f, &v))
+    if (!whole_number(f, &v) || v > INT64_MAX / 2)
         return false;
     *value = (int64_t)v;
     return true;
@@ -243,8 +246,8 @@ static bool table_row(struct reader *r, const struct field *fields, unsigned n, 
                 return complain(r, i + 1, "a time to live is expected, seconds as a whole number");
             break;
         case COLUMN_COUNT:
-            if (!whole_number(fields[i], &r->times))
-                return complain(r, i + 1, "a count is expected");
+            if (!whole_number(fields[i], &r->times) || r->times > REPEATS_MAX)
+                return complain(r, i + 1, "a count is expected, at most a million");
             break;
         }
     }
@@ -267,7 +270,7 @@ static bool lis_row(struct reader *r, const struct field *fields, unsigned n)
 {
     if (n < 2 || !whole_number(fields[0], &r->first))
         return complain(r, 1, "FIRST COUNT is expected, the number of the first block and how many");
-    if (!whole_number(fields[1], &r->times) || r->times > 1000000)
+    if (!whole_number(fields[1], &r->times) || r->times > REPEATS_MAX)
         return complain(r, 2, "a number of blocks is expected, at most a million");
     return true;
 }
@@ -515,6 +518,17 @@ void reader_close(struct reader **rp)
 bool reader_failed(const struct reader *r)
 {
     return r->failed || input_failed(r->in);
+}
+uint64_t reader_line(const struct reader *r)
+{
+    return r->line;
+}
+unsigned reader_key_column(const struct reader *r)
+{
+    for (unsigned i = 0; i < r->column_count; i++)
+        if (r->columns[i] == COLUMN_KEY)
+            return i + 1;
+    return r->format == FORMAT_TR ? 2 : 1;
 }
 double reader_progress(const struct reader *r)
 {

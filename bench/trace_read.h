@@ -56,6 +56,9 @@ void reader_close(struct reader **);
 /* False at the end, or after a message that names line and column. */
 bool reader_next(struct reader *, struct request *);
 bool reader_failed(const struct reader *);
+/* Where the last request was: its line, or record, and the column of its key. */
+uint64_t reader_line(const struct reader *);
+unsigned reader_key_column(const struct reader *);
 double reader_progress(const struct reader *);    /* as input_progress() */
 const char *reader_format(const struct reader *); /* "csv" */
 bool reader_has_sizes(const struct reader *);

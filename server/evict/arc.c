@@ -128,7 +128,7 @@ static void arc_touched(struct evict_policy *p, evict_id id)
     if (p->t2.head == id)
         return;
     if (node_mark(nodes, id) == IN_T1) {
-        uint32_t weight = p->host->weight(p->host->ctx, id);
+        uint32_t weight = evict_host_weight(p->host, id);
 
         list_remove(&p->t1, nodes, id, weight);
         node_set_mark(nodes, id, IN_T2);

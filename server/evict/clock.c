@@ -54,13 +54,13 @@ static evict_id clock_victim(struct evict_policy *p)
     /* One lap clears every bit. Readers may set bits behind us while we walk,
      * so the lap is counted rather than trusted to end. */
     for (uint64_t left = p->count; left > 0; left--) {
-        evict_id id = host->oldest(host->ctx, 0);
+        evict_id id = evict_host_oldest(host, 0);
 
-        if (id == EVICT_NOBODY || host->hits(host->ctx, id) == 0)
+        if (id == EVICT_NOBODY || evict_host_hits(host, id) == 0)
             return id;
-        host->requeue(host->ctx, id, 0, 0);
+        evict_host_requeue(host, id, 0, 0);
     }
-    return host->oldest(host->ctx, 0);
+    return evict_host_oldest(host, 0);
 }
 
 static void clock_gone(struct evict_policy *p, evict_id id, uint64_t hash, uint32_t weight, unsigned queue,
@@ -83,7 +83,7 @@ static size_t clock_bytes(const struct evict_policy *p)
 
 static void clock_check(const struct evict_policy *p)
 {
-    CHECK((p->host->oldest(p->host->ctx, 0) == EVICT_NOBODY) == (p->count == 0));
+    CHECK((evict_host_oldest(p->host, 0) == EVICT_NOBODY) == (p->count == 0));
 }
 
 const struct evict_type evict_clock = {

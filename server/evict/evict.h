@@ -59,6 +59,44 @@ struct evict_host {
     uint64_t *nodes;
 };
 
+/* How a policy asks. A host that is compiled together with a policy, to have its
+ * answers inlined, brings these functions itself (bench/replay_compiled.c). */
+#ifndef EVICT_HOST_INLINED
+static inline evict_id evict_host_oldest(const struct evict_host *host, unsigned queue)
+{
+    return host->oldest(host->ctx, queue);
+}
+static inline void evict_host_requeue(const struct evict_host *host, evict_id id, unsigned queue,
+                                      unsigned hits)
+{
+    host->requeue(host->ctx, id, queue, hits);
+}
+static inline unsigned evict_host_hits(const struct evict_host *host, evict_id id)
+{
+    return host->hits(host->ctx, id);
+}
+static inline void evict_host_set_hits(const struct evict_host *host, evict_id id, unsigned hits)
+{
+    host->set_hits(host->ctx, id, hits);
+}
+static inline uint32_t evict_host_weight(const struct evict_host *host, evict_id id)
+{
+    return host->weight(host->ctx, id);
+}
+static inline int64_t evict_host_expires(const struct evict_host *host, evict_id id)
+{
+    return host->expires(host->ctx, id);
+}
+static inline uint64_t evict_host_hash(const struct evict_host *host, evict_id id)
+{
+    return host->hash(host->ctx, id);
+}
+static inline evict_id evict_host_any(const struct evict_host *host, uint64_t dice)
+{
+    return host->any(host->ctx, dice);
+}
+#endif
+
 struct evict_policy; /* each policy's own */
 
 struct evict_config {

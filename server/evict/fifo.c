@@ -47,7 +47,7 @@ static void fifo_adopted(struct evict_policy *p, uint64_t count, uint64_t weight
 
 static evict_id fifo_victim(struct evict_policy *p)
 {
-    return p->host->oldest(p->host->ctx, 0);
+    return evict_host_oldest(p->host, 0);
 }
 
 static void fifo_gone(struct evict_policy *p, evict_id id, uint64_t hash, uint32_t weight, unsigned queue,
@@ -70,7 +70,7 @@ static size_t fifo_bytes(const struct evict_policy *p)
 
 static void fifo_check(const struct evict_policy *p)
 {
-    CHECK((p->host->oldest(p->host->ctx, 0) == EVICT_NOBODY) == (p->count == 0));
+    CHECK((evict_host_oldest(p->host, 0) == EVICT_NOBODY) == (p->count == 0));
 }
 
 const struct evict_type evict_fifo = {

@@ -82,7 +82,7 @@ static void lfu_admitted(struct evict_policy *p, evict_id id, uint64_t hash, uin
 static void lfu_touched(struct evict_policy *p, evict_id id)
 {
     unsigned count = count_of(p, id);
-    uint32_t weight = p->host->weight(p->host->ctx, id);
+    uint32_t weight = evict_host_weight(p->host, id);
 
     list_remove(list_of(p, id), p->host->nodes, id, weight);
     file_under(p, id, count < COUNT_MAX ? count + 1 : count, weight);

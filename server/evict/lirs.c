@@ -25,28 +25,21 @@
 #include "server/evict/policies.h"
 #include "server/evict/ghost.h"
 #include "server/evict/list.h"
+#include "server/evict/stamps.h"
 #include "server/check.h"
 
 #include <stdlib.h>
 
 enum { IS_LIR = 1, IS_HIR = 2, HAS_STAMP = 4 }; /* the node's mark */
 enum { HIR_PER_CAPACITY = 100, GHOSTS_PER_ITEM = 1 };
-enum { LEAF_BITS = 9, MIDDLE_BITS = 9, LEAF_SIZE = 1 << LEAF_BITS, MIDDLE_SIZE = 1 << MIDDLE_BITS };
-enum { MIDDLES = 1 << (EVICT_LINK_BITS - LEAF_BITS - MIDDLE_BITS) };
-
-struct middle {
-    uint64_t *leaves[MIDDLE_SIZE]; /* of LEAF_SIZE stamps each, NULL where none is used */
-    uint16_t used[MIDDLE_SIZE];
-};
 
 struct evict_policy {
     const struct evict_host *host;
     uint64_t capacity, now;
     struct evict_list lir, hir; /* lir by last use, hir is Q */
-    size_t stamps_bytes;
     struct ghost *ghosts;
-    bool known;                     /* the newcomer's ghost was in S */
-    struct middle *stamps[MIDDLES]; /* by id; 0: not in S */
+    struct stamps *stamps; /* 0: not in S */
+    bool known;            /* the newcomer's ghost was in S */
 };
 
 static void lirs_destroy(struct evict_policy *p)
@@ -54,11 +47,7 @@ static void lirs_destroy(struct evict_policy *p)
     if (p == NULL)
         return;
     ghost_free(&p->ghosts);
-    for (unsigned i = 0; i < MIDDLES; i++) {
-        for (unsigned k = 0; p->stamps[i] != NULL && k < MIDDLE_SIZE; k++)
-            free(p->stamps[i]->leaves[k]);
-        free(p->stamps[i]);
-    }
+    stamps_free(&p->stamps);
     free(p);
 }
 
@@ -70,57 +59,16 @@ static struct evict_policy *lirs_create(const struct evict_host *host, const str
         return NULL;
     p->host = host;
     p->capacity = config->capacity;
-    if ((p->ghosts = ghost_new_stamped()) == NULL) {
+    p->ghosts = ghost_new_stamped();
+    p->stamps = stamps_new();
+    if (p->ghosts == NULL || p->stamps == NULL) {
         lirs_destroy(p);
         return NULL;
     }
     return p;
 }
 
-/* Ids are sparse: a server numbers slots, and some of them far apart. */
-static uint64_t *place_of(const struct evict_policy *p, evict_id id)
-{
-    const struct middle *middle = p->stamps[id >> (LEAF_BITS + MIDDLE_BITS)];
-    uint64_t *leaf = middle != NULL ? middle->leaves[id >> LEAF_BITS & (MIDDLE_SIZE - 1)] : NULL;
-
-    return leaf != NULL ? &leaf[id & (LEAF_SIZE - 1)] : NULL;
-}
-
-/* Makes a place for the id's stamp. False when memory is short: then the item
- * is taken for not in S, whenever it is used. */
-static bool claim(struct evict_policy *p, evict_id id)
-{
-    struct middle **middle = &p->stamps[id >> (LEAF_BITS + MIDDLE_BITS)];
-    unsigned i = id >> LEAF_BITS & (MIDDLE_SIZE - 1);
-
-    if (*middle == NULL) {
-        if ((*middle = calloc(1, sizeof(**middle))) == NULL)
-            return false;
-        p->stamps_bytes += sizeof(**middle);
-    }
-    if ((*middle)->leaves[i] == NULL) {
-        if (((*middle)->leaves[i] = calloc(LEAF_SIZE, sizeof(uint64_t))) == NULL)
-            return false;
-        p->stamps_bytes += LEAF_SIZE * sizeof(uint64_t);
-    }
-    (*middle)->used[i]++;
-    return true;
-}
-
-/* Middles stay; there are at most 1024, and one for 1 MiB of leaves. */
-static void release(struct evict_policy *p, evict_id id)
-{
-    struct middle *middle = p->stamps[id >> (LEAF_BITS + MIDDLE_BITS)];
-    unsigned i = id >> LEAF_BITS & (MIDDLE_SIZE - 1);
-
-    *place_of(p, id) = 0;
-    if (--middle->used[i] > 0)
-        return;
-    free(middle->leaves[i]);
-    middle->leaves[i] = NULL;
-    p->stamps_bytes -= LEAF_SIZE * sizeof(uint64_t);
-}
-
+/* Without one, where memory was short, an item is taken for not in S whenever it is used. */
 static bool has_stamp(const struct evict_policy *p, evict_id id)
 {
     return (node_mark(p->host->nodes, id) & HAS_STAMP) != 0;
@@ -128,13 +76,13 @@ static bool has_stamp(const struct evict_policy *p, evict_id id)
 
 static uint64_t stamp_of(const struct evict_policy *p, evict_id id)
 {
-    return has_stamp(p, id) ? *place_of(p, id) : 0;
+    return has_stamp(p, id) ? *stamps_at(p->stamps, id) : 0;
 }
 
 static void set_stamp(struct evict_policy *p, evict_id id, uint64_t stamp)
 {
     if (has_stamp(p, id))
-        *place_of(p, id) = stamp;
+        *stamps_at(p->stamps, id) = stamp;
 }
 
 static bool is_lir(const struct evict_policy *p, evict_id id)
@@ -182,7 +130,7 @@ static void demote(struct evict_policy *p)
 {
     while (p->lir.weight > lir_share(p) && p->lir.count > 1) {
         evict_id id = p->lir.tail;
-        uint32_t weight = p->host->weight(p->host->ctx, id);
+        uint32_t weight = evict_host_weight(p->host, id);
 
         list_remove(&p->lir, p->host->nodes, id, weight);
         set_stamp(p, id, 0);
@@ -204,7 +152,7 @@ static void lirs_admitted(struct evict_policy *p, evict_id id, uint64_t hash, ui
 
     (void)hash, (void)queue;
     p->known = false;
-    node_set_mark(p->host->nodes, id, claim(p, id) ? HAS_STAMP : 0);
+    node_set_mark(p->host->nodes, id, stamps_claim(p->stamps, id) ? HAS_STAMP : 0);
     set_stamp(p, id, ++p->now);
     push(p, lir ? IS_LIR : IS_HIR, id, weight);
     if (lir)
@@ -228,7 +176,7 @@ static void lirs_touched(struct evict_policy *p, evict_id id)
             trim_ghosts(p);
         return;
     }
-    weight = p->host->weight(p->host->ctx, id);
+    weight = evict_host_weight(p->host, id);
     list_remove(&p->hir, nodes, id, weight);
     if (in_stack(p, id)) {
         set_stamp(p, id, ++p->now);
@@ -255,7 +203,7 @@ static void lirs_gone(struct evict_policy *p, evict_id id, uint64_t hash, uint32
         ghost_push_stamped(p->ghosts, hash, weight, stamp_of(p, id));
     list_remove(lir ? &p->lir : &p->hir, p->host->nodes, id, weight);
     if (has_stamp(p, id))
-        release(p, id);
+        stamps_release(p->stamps, id);
     p->host->nodes[id] = 0;
     trim_ghosts(p);
 }
@@ -275,9 +223,9 @@ static void lirs_moved(struct evict_policy *p, evict_id from, evict_id to)
     uint8_t mark = is_lir(p, from) ? IS_LIR : IS_HIR;
 
     if (has_stamp(p, from))
-        release(p, from);
+        stamps_release(p->stamps, from);
     list_rename(mark == IS_LIR ? &p->lir : &p->hir, nodes, from, to);
-    node_set_mark(nodes, to, claim(p, to) ? (uint8_t)(mark | HAS_STAMP) : mark);
+    node_set_mark(nodes, to, stamps_claim(p->stamps, to) ? (uint8_t)(mark | HAS_STAMP) : mark);
     set_stamp(p, to, stamp);
 }
 
@@ -295,7 +243,7 @@ static void lirs_each_cold_first(struct evict_policy *p, void (*visit)(void *arg
 
 static size_t lirs_bytes(const struct evict_policy *p)
 {
-    return sizeof(*p) + ghost_bytes(p->ghosts) + p->stamps_bytes;
+    return sizeof(*p) + ghost_bytes(p->ghosts) + p->stamps->bytes;
 }
 
 static void lirs_check(const struct evict_policy *p)

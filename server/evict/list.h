@@ -67,10 +67,13 @@ static inline void list_remove(struct evict_list *l, uint64_t *nodes, evict_id i
         node_set_next(nodes, prev, next);
     else
         l->head = next;
-    if (next != EVICT_NOBODY)
+    if (next != EVICT_NOBODY) {
         node_set_prev(nodes, next, prev);
-    else
+    } else {
         l->tail = prev;
+        /* The next to leave; its neighbour will be written then. */
+        __builtin_prefetch(&nodes[node_prev(nodes, prev)], 1);
+    }
     l->count--;
     l->weight -= weight;
 }
@@ -113,7 +116,7 @@ static inline void list_check(const struct evict_list *l, const struct evict_hos
         CHECK(node_prev(host->nodes, id) == prev);
         CHECK(count < l->count);
         count++;
-        weight += host->weight(host->ctx, id);
+        weight += evict_host_weight(host, id);
         prev = id;
     }
     CHECK(l->tail == prev);

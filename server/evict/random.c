@@ -63,7 +63,7 @@ static void random_adopted(struct evict_policy *p, uint64_t count, uint64_t weig
 
 static evict_id random_victim(struct evict_policy *p)
 {
-    return p->host->any(p->host->ctx, random_roll(p));
+    return evict_host_any(p->host, random_roll(p));
 }
 
 static void random_gone(struct evict_policy *p, evict_id id, uint64_t hash, uint32_t weight, unsigned queue,

@@ -99,10 +99,10 @@ static evict_id small_gives(struct evict_policy *p, evict_id id)
     const struct evict_host *host = p->host;
     uint32_t weight;
 
-    if (host->hits(host->ctx, id) < PROMOTE_HITS)
+    if (evict_host_hits(host, id) < PROMOTE_HITS)
         return id;
-    weight = host->weight(host->ctx, id);
-    host->requeue(host->ctx, id, QUEUE_MAIN, 0);
+    weight = evict_host_weight(host, id);
+    evict_host_requeue(host, id, QUEUE_MAIN, 0);
     p->weight[QUEUE_SMALL] -= weight;
     p->count[QUEUE_SMALL]--;
     p->weight[QUEUE_MAIN] += weight;
@@ -114,11 +114,11 @@ static evict_id small_gives(struct evict_policy *p, evict_id id)
 static evict_id main_gives(struct evict_policy *p, evict_id id)
 {
     const struct evict_host *host = p->host;
-    unsigned hits = host->hits(host->ctx, id);
+    unsigned hits = evict_host_hits(host, id);
 
     if (hits == 0)
         return id;
-    host->requeue(host->ctx, id, QUEUE_MAIN, hits - 1);
+    evict_host_requeue(host, id, QUEUE_MAIN, hits - 1);
     return EVICT_NOBODY;
 }
 
@@ -132,7 +132,7 @@ static evict_id s3fifo_victim(struct evict_policy *p)
 
     for (; left > 0; left--) {
         bool main_pays = p->weight[QUEUE_MAIN] > share || p->count[QUEUE_SMALL] == 0;
-        evict_id id = host->oldest(host->ctx, main_pays ? QUEUE_MAIN : QUEUE_SMALL);
+        evict_id id = evict_host_oldest(host, main_pays ? QUEUE_MAIN : QUEUE_SMALL);
 
         if (id == EVICT_NOBODY)
             break;
@@ -140,7 +140,7 @@ static evict_id s3fifo_victim(struct evict_policy *p)
         if (id != EVICT_NOBODY)
             return id;
     }
-    return host->oldest(host->ctx, p->count[QUEUE_MAIN] > 0 ? QUEUE_MAIN : QUEUE_SMALL);
+    return evict_host_oldest(host, p->count[QUEUE_MAIN] > 0 ? QUEUE_MAIN : QUEUE_SMALL);
 }
 
 static void s3fifo_gone(struct evict_policy *p, evict_id id, uint64_t hash, uint32_t weight, unsigned queue,
@@ -175,7 +175,7 @@ static size_t s3fifo_bytes(const struct evict_policy *p)
 static void s3fifo_check(const struct evict_policy *p)
 {
     for (unsigned queue = QUEUE_SMALL; queue <= QUEUE_MAIN; queue++)
-        CHECK((p->host->oldest(p->host->ctx, queue) == EVICT_NOBODY) == (p->count[queue] == 0));
+        CHECK((evict_host_oldest(p->host, queue) == EVICT_NOBODY) == (p->count[queue] == 0));
     prints_check(p->ghost);
 }
 

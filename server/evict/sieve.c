@@ -55,9 +55,9 @@ static evict_id sieve_victim(struct evict_policy *p)
 
     /* One lap clears every bit; counted, because readers may set bits meanwhile. */
     for (uint64_t left = p->list.count; left > 0; left--) {
-        if (host->hits(host->ctx, id) == 0)
+        if (evict_host_hits(host, id) == 0)
             break;
-        host->set_hits(host->ctx, id, 0);
+        evict_host_set_hits(host, id, 0);
         id = node_prev(host->nodes, id);
         if (id == EVICT_NOBODY)
             id = p->list.tail;

@@ -51,7 +51,7 @@ static void cool(struct evict_policy *p, unsigned top)
     for (unsigned list = top; list > 0; list--)
         while (p->lists[list].weight > p->share) {
             evict_id id = p->lists[list].tail;
-            uint32_t weight = p->host->weight(p->host->ctx, id);
+            uint32_t weight = evict_host_weight(p->host, id);
 
             list_remove(&p->lists[list], p->host->nodes, id, weight);
             push(p, list - 1, id, weight);
@@ -81,7 +81,7 @@ static void slru_touched(struct evict_policy *p, evict_id id)
 
     if (list == up && p->lists[up].head == id)
         return;
-    weight = p->host->weight(p->host->ctx, id);
+    weight = evict_host_weight(p->host, id);
     list_remove(&p->lists[list], p->host->nodes, id, weight);
     push(p, up, id, weight);
     if (up != list)

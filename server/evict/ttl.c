@@ -46,7 +46,7 @@ static void ttl_destroy(struct evict_policy *p)
 
 static int64_t expires(const struct evict_policy *p, evict_id id)
 {
-    return p->host->expires(p->host->ctx, id);
+    return evict_host_expires(p->host, id);
 }
 
 static void heap_set(struct evict_policy *p, uint32_t place, evict_id id)
@@ -125,7 +125,7 @@ static void stop_waiting(struct evict_policy *p)
 {
     evict_id id = p->waiting.tail;
 
-    list_remove(&p->waiting, p->host->nodes, id, p->host->weight(p->host->ctx, id));
+    list_remove(&p->waiting, p->host->nodes, id, evict_host_weight(p->host, id));
     heap_add(p, id);
 }
 

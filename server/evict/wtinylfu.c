@@ -108,7 +108,7 @@ static void push(struct evict_policy *p, unsigned list, evict_id id, uint32_t we
 
 static void transfer(struct evict_policy *p, evict_id id, unsigned to)
 {
-    uint32_t weight = p->host->weight(p->host->ctx, id);
+    uint32_t weight = evict_host_weight(p->host, id);
 
     list_remove(&p->lists[where(p, id)], p->host->nodes, id, weight);
     push(p, to, id, weight);
@@ -130,8 +130,7 @@ static void fill_window(struct evict_policy *p)
         unsigned from = p->lists[IN_PROBATION].count > 0 ? IN_PROBATION : IN_PROTECTED;
         evict_id id = p->lists[from].tail;
 
-        if (id == EVICT_NOBODY ||
-            p->lists[IN_WINDOW].weight + p->host->weight(p->host->ctx, id) > p->window_max)
+        if (id == EVICT_NOBODY || p->lists[IN_WINDOW].weight + evict_host_weight(p->host, id) > p->window_max)
             return;
         transfer(p, id, IN_WINDOW);
     }
@@ -208,7 +207,7 @@ static void wtinylfu_touched(struct evict_policy *p, evict_id id)
 {
     unsigned from = where(p, id), to = from == IN_PROBATION ? IN_PROTECTED : from;
 
-    note_request(p, p->host->hash(p->host->ctx, id), true);
+    note_request(p, evict_host_hash(p->host, id), true);
     if (from != where(p, id)) /* the climber has moved it just now */
         from = to = where(p, id);
     if (p->lists[to].head == id)
@@ -232,9 +231,9 @@ static uint64_t roll(struct evict_policy *p)
 
 static bool admits(struct evict_policy *p, evict_id candidate, evict_id victim)
 {
-    unsigned fame = sketch_count(p->sketch, p->host->hash(p->host->ctx, candidate));
+    unsigned fame = sketch_count(p->sketch, evict_host_hash(p->host, candidate));
 
-    if (fame > sketch_count(p->sketch, p->host->hash(p->host->ctx, victim)))
+    if (fame > sketch_count(p->sketch, evict_host_hash(p->host, victim)))
         return true;
     return fame >= FAMOUS && roll(p) % LUCK == 0;
 }

@@ -106,9 +106,24 @@ END
     expected="No such file" refuses nowhere
     expected="is a directory" refuses .
     awk 'BEGIN { for (i = 0; i < 200000; i++) print i }' >many
-    expected="look at a share of the keys with --sample" refuses many --memory 1mb
+    printf '1 7 100\n9223372036854775807 8 5\n' >late.tr
+    expected="late.tr:2: column 1: a time is expected" refuses late.tr
+    printf 'key,count\na,5\nb,5000000\n' >count.csv
+    expected="count.csv:3: column 2: a count is expected, at most a million" refuses count.csv
+    expected="many:11470: column 1: memory is short after 11469 distinct keys" refuses many --memory 1mb
+    expected="look at a share of the keys with --sample 0.01" refuses many --memory 1mb
     run sim many --memory 1mb --sample 0.01 --policies lru
     [ "$status" -eq 0 ]
+}
+
+# What a shell or a container leaves of the memory is what may be taken.
+@test "a thousand million keys in little memory are refused, or sampled, and nothing crashes" {
+    run bash -c "ulimit -v 262144; seq 1 1000000000 | '$CORRAL_BIN/corral-sim' - --quiet"
+    [ "$status" -eq 1 ]
+    [[ "$output" == "corral-sim: stdin:"*": column 1: memory is short after "*" distinct keys"*"--sample 0.01" ]]
+    run bash -c "ulimit -v 262144; seq 1 3000000 | '$CORRAL_BIN/corral-sim' - --quiet --sample 0.1 --policies lru,lirs"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"a sample of 0.1 of the keys"* ]]
 }
 
 @test "a sample states its error and keeps it" {
@@ -157,14 +172,60 @@ END
         sim "$traces/$1" --policies belady --by objects --sizes "$2" | ratio belady
     }
     [ "$(misses cloudphysics_w92.tr.zst 489)" = 0.7927 ]
+    [ "$(misses cloudphysics_w92.tr.zst 4897)" = 0.6290 ]
     [ "$(misses fixtures/cloudphysics_w92.oracleGeneral.zst 4897)" = 0.6290 ]
+    [ "$(misses orm_busy.txt.zst 763)" = 0.1718 ]
+    [ "$(misses orm_busy.txt.zst 7634)" = 0.0669 ]
+    [ "$(misses scarab_recs.txt.zst 2583)" = 0.4665 ]
+    [ "$(misses scarab_recs.txt.zst 25836)" = 0.2497 ]
+    [ "$(misses arc_oltp.txt.zst 1868)" = 0.4024 ]
     [ "$(misses arc_oltp.txt.zst 18688)" = 0.2379 ]
+    [ "$(misses fixtures/lirs_sprite.txt.zst 70)" = 0.5784 ]
+    [ "$(misses fixtures/lirs_sprite.txt.zst 707)" = 0.0864 ]
     [ "$(misses fixtures/lirs_loop.txt.zst 1000)" = 0.0129 ]
-    # By bytes the victims are drawn from a sample, so it is near and not equal (.7116).
-    sim "$traces/cloudphysics_w92.tr.zst" --policies beladysize,gdsf --sizes 64mb >table
-    awk -v b="$(ratio beladysize <table)" 'BEGIN { exit !(b > .71 && b < .72) }'
-    [ "$(ratio gdsf <table)" = 0.8085 ]
-    # The second table is the bytes that were missed.
-    sim "$traces/cloudphysics_w92.tr.zst" --policies lru,s3fifo,gdsf --sizes 64mb | sed '1,/^by bytes/d' >table
-    [ "$(ratio lru <table) $(ratio s3fifo <table) $(ratio gdsf <table)" = "0.9747 0.9614 0.9748" ]
+}
+
+# near TABLE "POLICY RATIO"...: what the table says is within .0003 of that.
+near()
+{
+    table=$1
+    shift
+    for expected; do
+        awk -v p="${expected% *}" -v r="${expected#* }" \
+            '$1 == p { gsub(/\*/, ""); found = 1; off = $2 - r; if (off < 0) off = -off }
+             END { exit !(found && off < .00031) }' "$table" || { echo "$expected?"; cat "$table"; return 1; }
+    done
+}
+
+# Sizes in bytes: 64 MiB and a tenth of all. beladysize draws its victims from a
+# sample, so it is near and not equal (.7116, .6034). arc's ghosts are bounded by
+# bytes in a loop, the published one drops one ghost at each eviction: .8129, .7688.
+@test "by bytes requests and bytes are missed as published" {
+    traces=${CORRAL_TRACES:-$CORRAL_ROOT/../shared/traces}
+    [ -d "$traces" ] || skip "no $traces: set CORRAL_TRACES to where the traces are"
+    sim "$traces/cloudphysics_w92.tr.zst" --sizes 64mb >table
+    sed '/^by bytes/,$d' table >requests
+    sed '1,/^by bytes/d' table >bytes
+    near requests "lru .8273" "slru .8073" "s3fifo .8126" "gdsf .8085" "arc .8155"
+    near bytes "lru .9747" "s3fifo .9614" "gdsf .9748" "arc .9681" "belady .8676"
+    awk -v b="$(ratio beladysize <requests)" 'BEGIN { exit !(b >= .7116 && b < .716) }'
+    sim "$traces/cloudphysics_w92.tr.zst" --sizes 202976972 >table
+    sed '/^by bytes/,$d' table >requests
+    sed '1,/^by bytes/d' table >bytes
+    near requests "lru .8097" "s3fifo .7356" "gdsf .7582" "arc .7763"
+    near bytes "lru .9518" "s3fifo .8619" "gdsf .9509" "arc .9144" "belady .7320"
+    awk -v b="$(ratio beladysize <requests)" 'BEGIN { exit !(b >= .6034 && b < .606) }'
+}
+
+# A ghost of fingerprints takes one key in thousands of millions for another one.
+@test "policies that are compiled in miss what the server's own objects do" {
+    traces=${CORRAL_TRACES:-$CORRAL_ROOT/../shared/traces}
+    sim keys --sizes 10 >compiled
+    sim keys --sizes 10 --as-served >served
+    diff <(grep -v '^read in' compiled) <(grep -v '^read in' served)
+    [ -d "$traces" ] || skip "no $traces: set CORRAL_TRACES to where the traces are"
+    sim "$traces/arc_oltp.txt.zst" --sizes 1%,10% --out compiled.d >/dev/null
+    sim "$traces/arc_oltp.txt.zst" --sizes 1%,10% --as-served --out served.d >/dev/null
+    paste -d, <(cut -d, -f1,2,5 compiled.d/report.csv) <(cut -d, -f5 served.d/report.csv) |
+        awk -F, 'NR > 1 && ($3 - $4 > 5 || $4 - $3 > 5) { print; bad = 1 } END { exit bad }'
 }
