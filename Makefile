@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all deps run test sim sim-long lint asan tsan fuzz bench bench-herd bench-eviction placement lab install \
+.PHONY: all deps run test sim sim-long lint asan tsan fuzz bench bench-herd bench-cluster bench-eviction placement lab install \
         clean help
 
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev libcurl4-openssl-dev \
@@ -310,6 +310,9 @@ bench-herd: all ## the same for many clients that miss one key, writes bench/RES
 
 placement: $(OBJ)/tests/cluster/test_placement_figures ## measure how even the placement of keys is, for 3 to 1000 nodes
 	@PLACEMENT_NODES=1000 $<
+
+bench-cluster: all ## how a cluster notices, forwards and changes, beside serf and redis; as root; writes bench/RESULTS-CLUSTER.md
+	@python3 bench/cluster.py
 
 bench-eviction: all $(OBJ)/fast_clock.so ## hit ratios at equal RSS on traces, into bench/RESULTS-EVICTION.md
 	@BENCH_FAST_CLOCK=$(OBJ)/fast_clock.so bench/eviction.sh $(TRACES)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""run-cluster - how a cluster notices, forwards and changes, beside serf and redis.
+"""cluster.py - how a cluster notices, forwards and changes, beside serf and redis.
 
-    bench/run-cluster                 everything, writes bench/RESULTS-CLUSTER.md (about 15 minutes; as root)
-    bench/run-cluster detect idle     only these, prints only: detect, idle, forward, change
-    BENCH_QUICK=1 bench/run-cluster   fewer trials, prints only
+    bench/cluster.py                 everything, writes bench/RESULTS-CLUSTER.md (about 15 minutes; as root)
+    bench/cluster.py detect idle     only these, prints only: detect, idle, forward, change
+    BENCH_QUICK=1 bench/cluster.py   fewer trials, prints only
 
     BENCH_TRIALS   how often each kind of death is tried  (10; quick 3; serf and redis: 3; quick 1)
     BENCH_NODES    nodes of `detect`                      (16)
@@ -46,7 +46,7 @@ def say(text=""):
 
 
 def note(text):
-    print("run-cluster: " + text, file=sys.stderr, flush=True)
+    print("cluster.py: " + text, file=sys.stderr, flush=True)
 
 
 def call(*words, check=True):
@@ -81,7 +81,7 @@ def until(what, ready, seconds=60.0):
         if got:
             return got
         time.sleep(0.02)
-    raise SystemExit("run-cluster: never came true: " + what)
+    raise SystemExit("cluster.py: never came true: " + what)
 
 
 def quantile(values, q):
@@ -284,7 +284,7 @@ class RedisCluster:
         known = writable = None
         while known is None or writable is None:
             if time.time() - began > 90:
-                raise SystemExit("run-cluster: redis did not notice")
+                raise SystemExit("cluster.py: redis did not notice")
             if known is None and all(re.search(r":%d@\S+ \S*\bfail\b(?!\?)" % victim, self.cli(p, "CLUSTER", "NODES"))
                                      for p in others):
                 known = time.time() - began
@@ -570,7 +570,7 @@ def main():
     chosen = sys.argv[1:] or EXPERIMENTS
     for name in chosen:
         if name not in EXPERIMENTS:
-            raise SystemExit("run-cluster: no experiment is called %r; there are: %s" % (name, " ".join(EXPERIMENTS)))
+            raise SystemExit("cluster.py: no experiment is called %r; there are: %s" % (name, " ".join(EXPERIMENTS)))
     folder = tempfile.mkdtemp()
     machine = "%d cores, Linux %s" % (os.cpu_count(), os.uname().release)
     say("# A cluster's figures")
