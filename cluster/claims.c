@@ -1,6 +1,6 @@
 /* claims.c - granules change hands.
  *
- * The owner of a granule by placement takes it at once if its holder is dead, with a version of 1 more. If
+ * The owner of a granule by placement takes it at once if its holder is dead, with a higher version. If
  * the holder lives, the owner waits until nothing has changed for a while, and claims it: the holder
  * publishes a view in which the owner holds it, and only then tells. Where its items are is remembered on
  * both sides until the new holder has pulled them. Messages may be lost: claims are repeated, and so is the
@@ -47,7 +47,7 @@ bool claims_take(struct cluster *c, const struct view *view)
             calm && now - c->owners_us >= c->options.settle_us && cluster_owners_alike(c->state.view, view);
     for (unsigned g = 0; g < granules_of(c); g++) {
         struct held was = *holders_at(c->table, g);
-        struct held mine = {.version = was.version + 1, .holder = cluster_self(c)};
+        struct held mine = {.version = holders_next(was.version, c->cut_off), .holder = cluster_self(c)};
         if (view->owner[g] != self || is_self(c, &was.holder) || !is_free(c, &was, calm))
             continue;
         CHECK(holders_merge(c->table, g, &mine));
@@ -59,6 +59,20 @@ bool claims_take(struct cluster *c, const struct view *view)
         taken = true;
     }
     return taken;
+}
+
+/* Two terms: the other may have taken some before it knew that it was cut off. */
+void claims_insist(struct cluster *c)
+{
+    for (unsigned g = 0; g < granules_of(c); g++) {
+        struct held mine = *holders_at(c->table, g);
+
+        if (!is_self(c, &mine.holder))
+            continue;
+        mine.version = holders_next(holders_next(mine.version, false), false);
+        if (holders_merge(c->table, g, &mine))
+            spread_news(c, g);
+    }
 }
 
 /* ---- what others tell ------------------------------------------------- */
@@ -95,7 +109,8 @@ static void claimed(struct cluster *c, unsigned g, const struct holder *by, uint
             c->counters.claims_refused++;
             return;
         }
-        held = (struct held){.version = held.version + 1, .holder = *by, .source = cluster_self(c)};
+        held = (struct held){
+            .version = holders_next(held.version, c->cut_off), .holder = *by, .source = cluster_self(c)};
         CHECK(holders_merge(c->table, g, &held));
         c->counters.yields++;
         c->given[g] = *by;

@@ -293,6 +293,24 @@ bool cluster_settled(struct cluster *c)
 
 /* ---- what happens ----------------------------------------------------- */
 
+/* Most of those that are known, whether they are dead or not, live. */
+static bool sees_most(const struct cluster *c)
+{
+    uint32_t known = 0, cursor = 0;
+    const struct record *r;
+
+    while ((r = membership_next(c->members, &cursor)) != NULL)
+        known += r->state != MEMBER_LEFT;
+    return 2 * membership_live(c->members) > known;
+}
+
+/* Only when nothing changes any more: those who were cut off see each other again one by one. */
+static void look_around(struct cluster *c, int64_t now)
+{
+    if (c->cut_off && cluster_is_calm(c, now) && sees_most(c))
+        c->cut_off = false;
+}
+
 static void on_member(void *owner, enum member_event event, const struct record *record)
 {
     struct cluster *c = owner;
@@ -300,8 +318,12 @@ static void on_member(void *owner, enum member_event event, const struct record 
     if (c->hooks.changed != NULL)
         c->hooks.changed(c->hooks.owner, event, record);
     switch (event) {
-    case MEMBER_JOINED:
-    case MEMBER_REVIVED: spread_returned(c, &record->id); break;
+    case MEMBER_JOINED: spread_returned(c, &record->id); break;
+    case MEMBER_REVIVED:
+        if (!c->cut_off)
+            claims_insist(c);
+        spread_returned(c, &record->id);
+        break;
     case MEMBER_RESTARTED:
     case MEMBER_FAILED:
     case MEMBER_WENT:
@@ -313,6 +335,7 @@ static void on_member(void *owner, enum member_event event, const struct record 
     }
     if (event != MEMBER_UPDATED)
         c->members_us = cluster_now(c);
+    c->cut_off = c->cut_off || !sees_most(c);
     cluster_changed(c, CLUSTER_MEMBERS, &record->id);
 }
 
@@ -394,6 +417,7 @@ static void on_alarm(void *owner)
         c->member_us = NEVER_US;
         c->member_user.alarm(c->member_user.owner);
     }
+    look_around(c, now);
     claims_decide(c, now);
     if (now >= c->publish_us)
         publish(c);

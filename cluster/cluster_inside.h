@@ -51,6 +51,8 @@ struct cluster {
     bool returned_known;
     struct node_id returned; /* who came back, and is to be compared with first */
     bool learned;
+    /* Of the nodes it knows of half or more are dead to this one, or were until a while ago. */
+    bool cut_off;
     unsigned vain; /* how many were asked for the table that had not learned it themselves */
     int64_t ask_us;
     /* claims.c; each by granule, boots 0: nobody */
@@ -105,6 +107,8 @@ int64_t spread_next_us(const struct cluster *);
 /* What is owned here and held by nobody. True when the table changed. */
 bool claims_take(struct cluster *, const struct view *);
 /* An entry was news. */
+/* Somebody is back who has been dead to this side, the larger one: he may have taken what is held here. */
+void claims_insist(struct cluster *);
 void claims_told(struct cluster *, unsigned granule, const struct held *was);
 void claims_message(struct cluster *, const struct origin *, const struct holder_message *);
 /* Forgets givers and takers that are gone; fills `next_source`. */

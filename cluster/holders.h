@@ -4,7 +4,10 @@
  * Rules: (1) of two entries of a granule the higher version holds; of equals the lower node id; of equals the
  * later process. Nothing else is merged, so all who have heard the same believe the same, in whatever order
  * they heard it. (2) A holder is a process, not a node: who was started anew holds nothing. (3) Who makes an
- * entry adds 1 to the version: the holder who yields, or the owner by placement when the holder is dead. */
+ * entry raises the version: the holder who yields, or the owner by placement when the holder is dead. (4)
+ * Versions are counted in terms, and a side that has most of the nodes it knows of begins a new term with
+ * each entry, where one that is cut off from them only adds 1: so when they meet again, the larger side's
+ * entries hold. */
 #ifndef CORRAL_HOLDERS_H
 #define CORRAL_HOLDERS_H
 
@@ -16,6 +19,15 @@
 /* As many buckets as a digest has numbers; granule g is in bucket g % HOLDERS_BUCKETS. */
 enum { HOLDERS_BUCKETS = 16 };
 #define HOLDERS_VERSION_MAX (UINT64_C(1) << 48)
+enum { HOLDERS_TERM_BITS = 16 };
+
+/* The version of an entry that takes the place of one, by a node that is cut off or not. */
+static inline uint64_t holders_next(uint64_t version, bool cut_off)
+{
+    uint64_t term = ((version >> HOLDERS_TERM_BITS) + 1) << HOLDERS_TERM_BITS;
+
+    return cut_off || term > HOLDERS_VERSION_MAX ? version + 1 : term;
+}
 
 struct holder {
     struct node_id id;
