@@ -324,6 +324,8 @@ static void worker_tick(struct worker *w)
     }
     if (w->index == 0) {
         handover_tick(w);
+        if (w->links != NULL)
+            links_keep(w->links);
         server_tick(w->server, w->now);
     }
 }

@@ -22,6 +22,7 @@ enum {
     TURN_BYTES = 1 << 20,  /* read before others get their turn */
     OUT_KEPT = 256 * 1024, /* of the buffer of frames between turns */
     PINNABLE_BYTES = 16 * 1024,
+    KEPT = 8, /* links without a need */
 };
 
 /* ---- which link ---- */
@@ -545,6 +546,18 @@ static void follow_routes(struct links *links)
             l->retry_at = (instant){0};
     }
     forward_routes_changed(w);
+}
+
+void links_keep(struct links *links)
+{
+    const struct routes *routes = links->worker->routes.routes;
+    size_t count;
+
+    if (routes == NULL || routes->self == NOBODY)
+        return;
+    count = routes->view->member_count;
+    for (size_t i = 1; i <= KEPT && i < count; i++)
+        (void)links_to(links, (uint16_t)((routes->self + i) % count));
 }
 
 void links_turn(struct links *links)

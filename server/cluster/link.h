@@ -84,6 +84,9 @@ void links_free(struct links **links);
 
 /* At the end of each turn of the worker's loop: sends what was gathered, follows new routes. */
 void links_turn(struct links *links);
+/* Now and then, by one worker: keeps links to the next few nodes in the order of ids, needed or not. A
+ * process that ends closes them, so some others know of it at once, however idle all are. */
+void links_keep(struct links *links);
 /* Something of it waits for links_turn(). */
 static inline bool links_wait(const struct links *links)
 {
