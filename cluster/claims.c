@@ -62,16 +62,20 @@ bool claims_take(struct cluster *c, const struct view *view)
 }
 
 /* Two terms: the other may have taken some before it knew that it was cut off. */
+static void insist(struct cluster *c, unsigned g)
+{
+    struct held mine = {.version = holders_at(c->table, g)->version, .holder = cluster_self(c)};
+
+    mine.version = holders_next(holders_next(mine.version, false), false);
+    if (holders_merge(c->table, g, &mine))
+        spread_news(c, g);
+}
+
 void claims_insist(struct cluster *c)
 {
     for (unsigned g = 0; g < granules_of(c); g++) {
-        struct held mine = *holders_at(c->table, g);
-
-        if (!is_self(c, &mine.holder))
-            continue;
-        mine.version = holders_next(holders_next(mine.version, false), false);
-        if (holders_merge(c->table, g, &mine))
-            spread_news(c, g);
+        if (is_self(c, &holders_at(c->table, g)->holder))
+            insist(c, g);
     }
 }
 
@@ -81,6 +85,11 @@ void claims_told(struct cluster *c, unsigned g, const struct held *was)
 {
     const struct held *is = holders_at(c->table, g);
 
+    /* By one who was dead to this side, and is heard again: before it is known that it is back. */
+    if (is_self(c, &was->holder) && !c->cut_off && cluster_life(c, &is->holder) == HOLDER_DEAD) {
+        insist(c, g);
+        return;
+    }
     c->pull[g] = nobody;
     if (!holder_equals(&c->given[g], &is->holder))
         c->given[g] = nobody;
