@@ -13,7 +13,7 @@
 #include "cluster/cluster_inside.h"
 #include "cluster/message.h"
 
-enum { GRANULES = 64, MS = 1000, SENT_MAX = 512 };
+enum { GRANULES = 64, MS = 1000, SENT_MAX = 512, TERM = 1 << HOLDERS_TERM_BITS };
 
 struct sent {
     struct address to;
@@ -237,7 +237,7 @@ static void who_is_alone_takes_all_after_a_while(void **state)
     assert_true(cluster_learned(c));
     assert_int_equal(held_here(c), GRANULES);
     assert_int_equal(cluster_counters(c)->takeovers, GRANULES);
-    assert_int_equal(holders_at(c->table, 0)->version, 1);
+    assert_int_equal(holders_at(c->table, 0)->version, TERM);
     cluster_free(&c);
 }
 
@@ -270,7 +270,7 @@ static void a_claim_is_yielded_to_the_owner_only(void **state)
     assert_int_equal(sent_at_publication, before);
     assert_true(told(before, 9, HOLDER_ENTRIES, its) > 0);
     assert_int_equal(held_here(c), GRANULES - 1);
-    assert_int_equal(holders_at(c->table, its)->version, 2);
+    assert_int_equal(holders_at(c->table, its)->version, 2 * TERM);
     assert_int_equal(cluster_pulled_from(c), 1);
     cluster_free(&c);
 }
@@ -291,7 +291,7 @@ static void a_claim_is_answered_again(void **state)
     tell_list(c, 9, HOLDER_CLAIM, its, 1);
     run(c, 10 * MS);
     assert_int_equal(told(before, 9, HOLDER_ENTRIES, its), 1);
-    assert_int_equal(holders_at(c->table, its)->version, 2);
+    assert_int_equal(holders_at(c->table, its)->version, 2 * TERM);
 
     before = sent_count;
     run(c, 3000 * MS); /* it is asked whether it has pulled */
@@ -320,7 +320,7 @@ static void the_claimer_dies(void **state)
     run(c, 20 * MS);
     assert_int_equal(cluster_pulled_from(c), 0);
     assert_int_equal(held_here(c), GRANULES); /* its weight is 0, so this node owns all */
-    assert_int_equal(holders_at(c->table, its)->version, 3);
+    assert_int_equal(holders_at(c->table, its)->version, 3 * TERM);
     cluster_free(&c);
 }
 
@@ -392,7 +392,7 @@ static void a_granule_with_a_source_is_not_given_on(void **state)
     tell_list(c, 9, HOLDER_CLAIM, ours, 1);
     run(c, 20 * MS);
     assert_int_equal(held_here(c), 0);
-    assert_int_equal(holders_at(c->table, ours)->version, 42);
+    assert_int_equal(holders_at(c->table, ours)->version, TERM);
     run(c, 20 * MS);
     assert_int_not_equal(cluster_state(c)->self, NOBODY); /* 9 has it from us, and is not done */
     tell_list(c, 9, HOLDER_PULLED, ours, 3);
@@ -432,13 +432,59 @@ static void a_newer_entry_ends_serving(void **state)
     run(c, 700 * MS);
     tell_record(c, 9, 1 << 16, MEMBER_ALIVE, 100);
     run(c, 20 * MS);
-    tell_entry(c, 9, 7, (struct held){1, holder_of(9, 1), {{{0}}, 0}}); /* equal, and of the higher id */
+    tell_entry(c, 9, 7, (struct held){TERM, holder_of(9, 1), {{{0}}, 0}}); /* equal, and of the higher id */
     run(c, 20 * MS);
     assert_int_equal(held_here(c), GRANULES);
-    tell_entry(c, 9, 7, (struct held){2, holder_of(9, 1), {{{0}}, 0}});
+    tell_entry(c, 9, 7, (struct held){TERM + 1, holder_of(9, 1), {{{0}}, 0}});
     run(c, 20 * MS);
     assert_int_equal(held_here(c), GRANULES - 1);
     assert_int_equal(cluster_counters(c)->lost, 1);
+    cluster_free(&c);
+}
+
+/* Three nodes, one of them cut off: it takes what it takes for free, and when it is heard again it gets none
+ * of it. */
+static void the_larger_side_keeps_what_it_holds(void **state)
+{
+    struct cluster *c = alone();
+    struct held taken = {TERM + 1, holder_of(9, 1), {{{0}}, 0}};
+
+    (void)state;
+    run(c, 700 * MS);
+    tell_record(c, 3, 1 << 16, MEMBER_ALIVE, 0);
+    tell_record(c, 9, 1 << 16, MEMBER_ALIVE, 0);
+    run(c, 20 * MS);
+    tell_record(c, 9, 1 << 16, MEMBER_DEAD, 0);
+    run(c, 20 * MS);
+    tell_entry(c, 3, 7, taken);
+    run(c, 20 * MS);
+    assert_int_equal(held_here(c), GRANULES);
+    assert_int_equal(holders_at(c->table, 7)->version, 3 * TERM);
+    assert_int_equal(holders_at(c->table, 8)->version, TERM);
+    tell_record(c, 9, (1 << 16) + 1, MEMBER_ALIVE, 0); /* it is back: the same of all the rest */
+    run(c, 20 * MS);
+    assert_int_equal(holders_at(c->table, 8)->version, 3 * TERM);
+    tell_entry(c, 9, 8, taken);
+    run(c, 20 * MS);
+    assert_int_equal(held_here(c), GRANULES);
+    assert_int_equal(cluster_counters(c)->lost, 0);
+    cluster_free(&c);
+}
+
+static void of_two_halves_who_took_it_wins(void **state)
+{
+    struct cluster *c = alone();
+
+    (void)state;
+    run(c, 700 * MS);
+    tell_record(c, 9, 1 << 16, MEMBER_ALIVE, 0);
+    run(c, 20 * MS);
+    tell_record(c, 9, 1 << 16, MEMBER_DEAD, 0);
+    run(c, 20 * MS);
+    tell_record(c, 9, (1 << 16) + 1, MEMBER_ALIVE, 0);
+    tell_entry(c, 9, 7, (struct held){TERM + 1, holder_of(9, 1), {{{0}}, 0}});
+    run(c, 20 * MS);
+    assert_int_equal(held_here(c), GRANULES - 1);
     cluster_free(&c);
 }
 
@@ -486,6 +532,8 @@ int main(void)
         cmocka_unit_test(a_granule_with_a_source_is_not_given_on),
         cmocka_unit_test(the_dead_are_inherited_at_once),
         cmocka_unit_test(a_newer_entry_ends_serving),
+        cmocka_unit_test(the_larger_side_keeps_what_it_holds),
+        cmocka_unit_test(of_two_halves_who_took_it_wins),
         cmocka_unit_test(epochs_only_rise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
