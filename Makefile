@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 DEPS_BUILD = gcc libc6-dev make pkg-config libjemalloc-dev libxxhash-dev libhiredis-dev libcurl4-openssl-dev \
              libsodium-dev uthash-dev zlib1g-dev libzstd-dev
 DEPS_TEST  = libcmocka-dev bats redis-server redis-tools memcached libmemcached-tools zstd \
-             netcat-openbsd
+             netcat-openbsd iproute2 nftables python3
 # The libraries behind tests/clients; those of npm install themselves. What a release lacks is skipped.
 DEPS_CLIENTS = python3-redis python3-pymemcache python3-pylibmc python3-django python3-django-redis \
                php-cli php-redis php-memcached ruby ruby-redis ruby-dalli ruby-activesupport \
