@@ -444,9 +444,9 @@ class Local:
 
     def even(self):
         """Everybody holds a share, and all slots are held, and nothing is still to be brought."""
-        held = [self.info(k, "cluster_slots_here") for k in self.alive()]
-        pulls = [self.info(k, "cluster_granules_pulled") for k in self.alive()]
-        return sum(held) == 16384 and min(held) > 0 and max(pulls) <= 0
+        held = [self.info(k, "cluster_granules_held") for k in self.alive()]
+        pulls = [self.info(k, "cluster_granules_pulling") for k in self.alive()]
+        return sum(held) == 1024 and min(held) > 0 and max(pulls) == 0
 
     def settled(self, n):
         until("%d nodes have all slots" % n, lambda: all(self.info(k, "cluster_members_alive") == n
