@@ -464,7 +464,7 @@ head_of()
     (MC_PORT=${MC_PORTS[2]} memcache "get $(keys page: 9 | tr '\n' ' ')x" >"$OUT.2" 3>&- &)
     PORT=${PORTS[1]} eventually some_wait
     PORT=${PORTS[2]} eventually some_wait
-    sleep 1.2 # longer than cluster-forward-timeout
+    sleep 2.2 # longer than cluster-forward-timeout
     for i in $(keys page: 9); do
         printf 'SET %s v%s\r\n' "$i" "$i" >&5
         is +OK one_line

@@ -88,6 +88,45 @@ failed_seen() # K: how many failures it has logged
     done
 }
 
+# told N FILE...: so many of these hold an answer.
+told()
+{
+    local n=$1 some=0 file
+
+    shift
+    for file in "$@"; do
+        [ ! -s "$file" ] || some=$((some + 1))
+    done
+    [ "$some" -ge "$n" ]
+}
+
+@test "a machine dies, and crowds at two nodes want its keys: of each crowd one is told to fetch" {
+    # A slow machine takes its time to hold another for dead.
+    start 3 --herd-protect "* park 20000 lease 20000" --cluster-forward-timeout 15000 --cluster-hold-ms 15000
+    unplug 3
+    # They stay: the right to fetch of one who goes away is the next one's.
+    mkfifo "$BATS_TEST_TMPDIR/open"
+    for key in $(seq 12); do
+        for client in 1 2 3 4; do
+            k=$((client % 2 + 1))
+            { printf 'GET cold:%s\r\n' "$key"; cat "$BATS_TEST_TMPDIR/open"; } 3>&- |
+                at "$k" nc -w 60 "$NET.$k" 6379 >"$BATS_TEST_TMPDIR/told.$key.$client" 2>&1 3>&- &
+            STARTED+=("$!")
+        done
+    done
+    eventually told 12 "$BATS_TEST_TMPDIR"/told.*
+    eventually net_agree 2 1 2
+    is 12 eval 'cat "$BATS_TEST_TMPDIR"/told.* | grep -c -F -e "\$-1"'
+    for key in $(seq 12); do
+        is OK net_cli 1 SET "cold:$key" "v$key"
+    done
+    eventually told 48 "$BATS_TEST_TMPDIR"/told.*
+    for key in $(seq 12); do
+        is 3 eval 'cat "$BATS_TEST_TMPDIR"/told.$key.* | tr -d "\r" | grep -c -x "v$key"'
+    done
+    : >"$BATS_TEST_TMPDIR/open" # the clients' ends
+}
+
 @test "cut in two and joined again: one cluster, every slot with one node" {
     start 5
     for a in 1 2; do
