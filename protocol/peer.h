@@ -58,8 +58,7 @@ enum peer_flags {
     PEER_HOPS = 3,     /* mask: how often it was passed on */
     PEER_NO_TOUCH = 4, /* leaves no trace for the policy */
     PEER_LOCAL = 8,    /* about what this node holds, whoever holds the key: DBSIZE, FLUSHALL, PUBLISH */
-    PEER_DEPUTY = 16,  /* in place of a holder that cannot be reached */
-    PEER_FLAGS = 31,
+    PEER_FLAGS = 15,
 };
 
 enum peer_status {

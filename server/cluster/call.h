@@ -35,7 +35,7 @@ struct call_options {
     enum peer_kind kind;       /* PEER_REQUEST for client requests; others have their own body */
     enum peer_dialect dialect; /* in which the answer is to be written */
     uint8_t db;                /* the number of the session's database as clients know it */
-    uint8_t flags;             /* PEER_NO_TOUCH, PEER_LOCAL, PEER_DEPUTY */
+    uint8_t flags;             /* PEER_NO_TOUCH, PEER_LOCAL */
     uint8_t hops;              /* that the request has come already */
     uint32_t patience_ms;      /* from now */
     uint64_t asker;            /* tells clients apart at the other side; 0: none in particular */

@@ -16,10 +16,9 @@ static void fill_slots(struct routes *r)
 
     r->alone = true;
     for (unsigned slot = 0; slot < SLOTS; slot++) {
-        uint16_t holder = view->slot_holder[slot], deputy = view->deputy[routes_granule(r, slot)];
+        uint16_t holder = view->slot_holder[slot];
 
         r->holder[slot] = holder == r->self && holder != NOBODY ? ROUTE_HERE : holder;
-        r->deputy[slot] = deputy == r->self && deputy != NOBODY ? ROUTE_HERE : deputy;
         r->alone &= r->holder[slot] == ROUTE_HERE;
     }
 }

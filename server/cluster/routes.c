@@ -33,7 +33,7 @@ struct routes *routes_new(const struct view *view, uint16_t self)
     r->alone = r->pulls = false;
     r->description = NULL;
     for (unsigned slot = 0; slot < SLOTS; slot++)
-        r->holder[slot] = r->deputy[slot] = ROUTE_NOBODY;
+        r->holder[slot] = ROUTE_NOBODY;
     for (unsigned granule = 0; granule < GRANULES_MAX; granule++)
         r->source[granule] = NOBODY;
     return r;

@@ -22,7 +22,6 @@ struct routes {
     bool pulls;              /* some source is not NOBODY */
     const struct description *description;
     uint16_t holder[SLOTS];        /* index in view->members, ROUTE_HERE or ROUTE_NOBODY */
-    uint16_t deputy[SLOTS];        /* the same */
     uint16_t source[GRANULES_MAX]; /* by granule, of those held here: who still has items of it, or NOBODY */
 };
 
