@@ -20,6 +20,10 @@
 
 enum {
     TAKE_KEYS = 128, /* in one TAKE of the background's */
+    /* A TAKE is not asked twice: what was sent for it is gone there. So it may take far longer than any
+     * client waits, and ends when the link or the source does. */
+    TAKE_PATIENCE_MS = 60 * 1000,
+    LOOK_MS = 50, /* between two looks at a key that could not be asked for */
     TAKE_BODY = 128 * 1024,
     BODY_MAX = 2 + 3 + STORE_KEY_MAX > TAKE_BODY ? 3 * STORE_KEY_MAX : TAKE_BODY,
 };
@@ -161,6 +165,7 @@ static void on_taken(void *arg, struct call *call, const struct call_answer *ans
     struct handover *h = w->server->handover;
     struct slice bytes = answer->bytes;
     bool sound = answer->end == CALL_ANSWERED;
+    bool lost = sound || answer->end == CALL_LOST; /* else the source has it still */
 
     (void)call;
     gate_enter(w->server->gate, w->index);
@@ -168,6 +173,10 @@ static void on_taken(void *arg, struct call *call, const struct call_answer *ans
     for (uint16_t i = 0; i < t->len; i++) {
         if (sound && (sound = arrive(t, &t->keys[i], &bytes)))
             continue;
+        if (!lost) {
+            pulls_drop(h->pulls, t->keys[i].id);
+            continue;
+        }
         counter_add(&w->counters, handover_lost, 1);
         pulls_end(h->pulls, w->server, t->keys[i].id, true, NULL, NULL);
     }
@@ -199,24 +208,19 @@ static bool body_add(struct take_body *b, uint8_t db, struct slice name)
 static bool send_take(struct taking *t, uint16_t source, struct take_body *body)
 {
     struct call_options options = {
-        .kind = PEER_TAKE,
-        .patience_ms = (uint32_t)option_live(t->worker->exec.options, cluster_forward_timeout),
-        .done = on_taken,
-        .arg = t};
+        .kind = PEER_TAKE, .patience_ms = TAKE_PATIENCE_MS, .done = on_taken, .arg = t};
 
     body->bytes[0] = (uint8_t)t->len;
     body->bytes[1] = (uint8_t)(t->len >> 8);
     return call_message(t->worker, source, (struct slice){body->bytes, body->len}, &options) != NULL;
 }
 
-static void give_up(struct taking *t)
+static void not_sent(struct taking *t)
 {
-    struct server *server = t->worker->server;
-
-    for (uint16_t i = 0; i < t->len; i++) {
-        counter_add(&t->worker->counters, handover_lost, 1);
-        pulls_end(server->handover->pulls, server, t->keys[i].id, true, NULL, NULL);
-    }
+    if (t->round != NULL)
+        t->round->left_some = true;
+    for (uint16_t i = 0; i < t->len; i++)
+        pulls_drop(t->worker->server->handover->pulls, t->keys[i].id);
     free(t);
 }
 
@@ -229,14 +233,14 @@ static void take_one(struct exec *x, const struct key *key, uint64_t id, uint16_
     struct take_body body = {bytes, 2, sizeof bytes};
 
     if (t == NULL) {
-        pulls_end(w->server->handover->pulls, w->server, id, true, NULL, NULL);
+        pulls_drop(w->server->handover->pulls, id);
         return;
     }
     *t = (struct taking){.worker = w, .len = 1};
     t->keys[0] = (struct taken){key->hash, id, key->db};
     CHECK(body_add(&body, key->db, (struct slice){key->data, key->len}));
     if (!send_take(t, source, &body))
-        give_up(t);
+        not_sent(t);
 }
 
 bool handover_has(struct exec *x, struct slice name)
@@ -269,8 +273,10 @@ bool handover_has(struct exec *x, struct slice name)
 
 void handover_park(struct exec *x)
 {
-    counter_add(x->counters, handover_waits, 1);
-    exec_park(x, (span){option_live(x->options, cluster_forward_timeout)});
+    if (exec_outcome(x) == PARK_FRESH)
+        counter_add(x->counters, handover_waits, 1);
+    exec_park_look(x, (span){option_live(x->options, cluster_forward_timeout)},
+                   after(x->now, (span){LOOK_MS}));
 }
 
 /* ---- in the background ---- */
@@ -293,28 +299,42 @@ static struct round *round_of(struct handover *h, const struct node_id *id)
     return r;
 }
 
-static void round_begin(struct round *r, const struct routes *routes, uint16_t source)
+static void round_begin(struct handover *h, struct round *r, const struct routes *routes, uint16_t source)
 {
     r->running = true;
     r->all = false;
     r->left_some = false;
     r->cursor = 0;
     for (unsigned g = 0; g < routes->view->rules.granules; g++)
-        r->granules[g] = routes->source[g] == source;
+        r->gained[g] =
+            routes->source[g] == source ? atomic_load_explicit(&h->gained[g], memory_order_relaxed) : 0;
 }
 
-/* What had this source all the while, and has nothing left there. */
-static void round_end(struct worker *w, struct round *r, uint16_t source)
+/* What had this source all the while, and has nothing left there. Nor on its way: a request's own TAKE may be
+ * slower than the whole rest, and what comes when nothing is expected from there any more is thrown away. */
+static void round_close(struct worker *w, struct round *r, uint16_t source)
 {
     const struct routes *routes = w->routes.routes;
+    const struct handover *h = w->server->handover;
 
+    if (!pulls_ended_until(h->pulls, r->last_pull))
+        return; /* handover_tick() looks again */
+    r->closing = false;
+    for (unsigned g = 0; g < routes->view->rules.granules; g++) {
+        if (routes->source[g] == source &&
+            r->gained[g] == atomic_load_explicit(&h->gained[g], memory_order_relaxed))
+            control_pulled(w->server->control, (uint16_t)g);
+    }
+}
+
+static void round_end(struct worker *w, struct round *r, uint16_t source)
+{
     r->running = false;
     if (r->left_some)
         return; /* once more */
-    for (unsigned g = 0; g < routes->view->rules.granules; g++) {
-        if (r->granules[g] && routes->source[g] == source)
-            control_pulled(w->server->control, (uint16_t)g);
-    }
+    r->closing = true;
+    r->last_pull = pulls_serial(w->server->handover->pulls);
+    round_close(w, r, source);
 }
 
 /* What lies in a page of keys that is to be taken now. */
@@ -338,13 +358,17 @@ static bool take_page(struct worker *w, struct round *r, uint16_t source, struct
         struct slice name;
         struct key key;
         uint64_t id;
+        enum pulls_answer pull;
 
         if (!page_take(&page, &db, &name))
             break;
         key = store_key_in(w->server->store, db, name);
         id = pull_id(w, &key);
-        if (source_of(h, w->routes.routes, name) != source || is_here(&w->exec, &key) ||
-            pulls_begin(h->pulls, id, 0) != PULLS_YOURS)
+        if (source_of(h, w->routes.routes, name) != source || is_here(&w->exec, &key))
+            continue;
+        pull = pulls_begin(h->pulls, id, 0);
+        r->left_some |= pull == PULLS_UNDER_WAY || pull == PULLS_NO_MEMORY;
+        if (pull != PULLS_YOURS)
             continue;
         t->keys[t->len++] = (struct taken){key.hash, id, db};
         if (!body_add(&body, db, name)) {
@@ -357,7 +381,7 @@ static bool take_page(struct worker *w, struct round *r, uint16_t source, struct
     if (t->len == 0)
         free(t);
     else if (!(sent = send_take(t, source, &body)))
-        give_up(t);
+        not_sent(t);
     free(bytes);
     return sent;
 }
@@ -464,8 +488,10 @@ void handover_tick(struct worker *w)
         if (r == NULL)
             continue;
         r->worker = w;
-        if (!r->running && !r->asking)
-            round_begin(r, routes, source);
+        if (r->closing)
+            round_close(w, r, source);
+        else if (!r->running && !r->asking)
+            round_begin(h, r, routes, source);
     }
     routes_leave(&w->routes);
     if (h->bytes_ahead >= rate_burst(w))

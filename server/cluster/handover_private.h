@@ -18,8 +18,10 @@ struct round {
     bool all;             /* the second pass: not only what was used lately */
     bool page_last;       /* of this pass */
     bool left_some;       /* of what was seen; so another round is needed */
+    bool closing;       /* there is nothing left there; but what was begun up to last_pull may be under way */
+    uint64_t last_pull; /* pulls_serial() then */
     uint64_t cursor;
-    bool granules[GRANULES_MAX]; /* that had this source when the round began */
+    uint32_t gained[GRANULES_MAX]; /* of granules that had this source when the round began, else 0 */
 };
 
 struct paging {

@@ -8,6 +8,7 @@ enum { STRIPES = 64, SETTLED = 4096, WAITERS_MAX = 65536 };
 struct pull {
     struct pull *next;
     uint64_t id;
+    uint64_t serial;
     bool given_up;
     uint32_t waiters_len, waiters_cap;
     post_address *waiters;
@@ -24,6 +25,7 @@ struct stripe {
 
 struct pulls {
     struct stripe stripes[STRIPES];
+    _Atomic uint64_t begun; /* the serial of the last one */
 };
 
 struct pulls *pulls_new(void)
@@ -32,6 +34,7 @@ struct pulls *pulls_new(void)
 
     if (ps == NULL)
         return NULL;
+    atomic_init(&ps->begun, 0);
     for (unsigned i = 0; i < STRIPES; i++) {
         ps->stripes[i] = (struct stripe){.under_way = NULL};
         pthread_mutex_init(&ps->stripes[i].lock, NULL);
@@ -115,7 +118,7 @@ static bool wait_for(struct pull *p, post_address who)
     return true;
 }
 
-static enum pulls_answer begin(struct stripe *s, uint64_t id, post_address who)
+static enum pulls_answer begin(struct pulls *ps, struct stripe *s, uint64_t id, post_address who)
 {
     const uint64_t *place = place_of(s, id);
     struct pull *p = *find(s, id);
@@ -131,6 +134,7 @@ static enum pulls_answer begin(struct stripe *s, uint64_t id, post_address who)
         pull_free(p);
         return PULLS_NO_MEMORY;
     }
+    p->serial = atomic_fetch_add_explicit(&ps->begun, 1, memory_order_relaxed) + 1;
     p->next = s->under_way;
     s->under_way = p;
     s->count++;
@@ -143,7 +147,7 @@ enum pulls_answer pulls_begin(struct pulls *ps, uint64_t id, post_address who)
     enum pulls_answer answer;
 
     pthread_mutex_lock(&s->lock);
-    answer = begin(s, id, who);
+    answer = begin(ps, s, id, who);
     pthread_mutex_unlock(&s->lock);
     return answer;
 }
@@ -173,6 +177,22 @@ void pulls_end(struct pulls *ps, struct server *server, uint64_t id, bool settle
     pull_free(p);
 }
 
+void pulls_drop(struct pulls *ps, uint64_t id)
+{
+    struct stripe *s = stripe_of(ps, id);
+    struct pull **at, *p;
+
+    pthread_mutex_lock(&s->lock);
+    at = find(s, id);
+    if ((p = *at) != NULL) {
+        *at = p->next;
+        s->count--;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (p != NULL)
+        pull_free(p);
+}
+
 void pulls_settle(struct pulls *ps, uint64_t id)
 {
     struct stripe *s = stripe_of(ps, id);
@@ -183,6 +203,26 @@ void pulls_settle(struct pulls *ps, uint64_t id)
         p->given_up = true;
     note_settled(s, id);
     pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t pulls_serial(struct pulls *ps)
+{
+    return atomic_load_explicit(&ps->begun, memory_order_relaxed);
+}
+
+bool pulls_ended_until(struct pulls *ps, uint64_t serial)
+{
+    bool ended = true;
+
+    for (unsigned i = 0; i < STRIPES && ended; i++) {
+        struct stripe *s = &ps->stripes[i];
+
+        pthread_mutex_lock(&s->lock);
+        for (const struct pull *p = s->under_way; p != NULL; p = p->next)
+            ended &= p->serial > serial;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return ended;
 }
 
 size_t pulls_under_way(struct pulls *ps)

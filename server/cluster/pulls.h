@@ -35,8 +35,13 @@ enum pulls_answer pulls_begin(struct pulls *pulls, uint64_t id, post_address who
  * says whether it is. Wakes all who wait. */
 void pulls_end(struct pulls *pulls, struct server *server, uint64_t id, bool settled, void (*put)(void *arg),
                void *arg);
+/* It was not asked for after all. Nobody is woken: who waits for it looks again by and by. */
+void pulls_drop(struct pulls *pulls, uint64_t id);
 /* It is not waited for any longer: settled from now on, without having come. */
 void pulls_settle(struct pulls *pulls, uint64_t id);
+/* Which one was begun last; and whether that and all before it have ended. */
+uint64_t pulls_serial(struct pulls *pulls);
+bool pulls_ended_until(struct pulls *pulls, uint64_t serial);
 size_t pulls_under_way(struct pulls *pulls);
 
 #endif

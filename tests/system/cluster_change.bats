@@ -138,3 +138,20 @@ nothing_went_wrong()
         is 3000000 cli STRLEN "large:$i"
     done
 }
+
+@test "what takes longer to come than a client waits for an answer is not lost" {
+    start_cluster 1 --maxmemory 1gb
+    head -c 20000000 /dev/zero | tr '\0' x >"$BATS_TEST_TMPDIR/large"
+    for i in $(seq 8); do
+        cli -x SET "large:$i" <"$BATS_TEST_TMPDIR/large"
+    done >/dev/null
+    start_member 1 --maxmemory 1gb --cluster-forward-timeout 10
+    eventually brought 2
+    [ "$(info_at 1 cluster_handover_taken)" -gt 0 ]
+    is 0 info_at 1 cluster_handover_lost
+    at 1 CONFIG SET cluster-forward-timeout 1000
+    for i in $(seq 8); do
+        use $((i % 2))
+        is 20000000 cli STRLEN "large:$i"
+    done
+}

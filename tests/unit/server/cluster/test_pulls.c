@@ -43,6 +43,36 @@ static void what_could_not_come_may_be_asked_for_again(void **state)
     pulls_free(&ps);
 }
 
+static void what_was_not_asked_for_is_nobodys(void **state)
+{
+    struct pulls *ps = pulls_new();
+
+    (void)state;
+    assert_int_equal(pulls_begin(ps, 42, 0), PULLS_YOURS);
+    pulls_drop(ps, 42);
+    pulls_drop(ps, 43); /* nobody asked: nothing happens */
+    assert_int_equal(pulls_under_way(ps), 0);
+    assert_int_equal(pulls_begin(ps, 42, 0), PULLS_YOURS);
+    pulls_free(&ps);
+}
+
+static void those_begun_until_then_are_waited_for(void **state)
+{
+    struct pulls *ps = pulls_new();
+    uint64_t serial;
+
+    (void)state;
+    assert_true(pulls_ended_until(ps, pulls_serial(ps)));
+    assert_int_equal(pulls_begin(ps, 42, 0), PULLS_YOURS);
+    serial = pulls_serial(ps);
+    assert_int_equal(pulls_begin(ps, UINT64_MAX, 0), PULLS_YOURS); /* a later one is of no account */
+    assert_false(pulls_ended_until(ps, serial));
+    pulls_end(ps, NULL, 42, true, NULL, NULL);
+    assert_true(pulls_ended_until(ps, serial));
+    assert_false(pulls_ended_until(ps, pulls_serial(ps)));
+    pulls_free(&ps);
+}
+
 static void what_was_given_up_is_thrown_away(void **state)
 {
     struct pulls *ps = pulls_new();
@@ -85,6 +115,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_is_brought_once),
         cmocka_unit_test(what_could_not_come_may_be_asked_for_again),
+        cmocka_unit_test(what_was_not_asked_for_is_nobodys),
+        cmocka_unit_test(those_begun_until_then_are_waited_for),
         cmocka_unit_test(what_was_given_up_is_thrown_away),
         cmocka_unit_test(what_was_forgotten_is_asked_for_once_more),
     };
