@@ -741,7 +741,7 @@ static bool line_is_ready(struct exec *x, const struct request *rq, const struct
 static void run_memcache_specially(struct exec *x, struct entry *e, unsigned modes)
 {
     bool stranger = !x->session->authenticated && memcache_auth_needed(x->server);
-    struct request line = e->request, *rq = &line;
+    struct request whole = e->request, line = whole, *rq = &line;
     enum forward_verdict verdict;
     struct slice words[2];
 
@@ -774,6 +774,7 @@ static void run_memcache_specially(struct exec *x, struct entry *e, unsigned mod
     x->instead = false;
     if (scope_is_open(x))
         scope_end(x, NULL);
+    e->request = whole; /* the words of a part have ended with it, and the slowlog may want to know */
 }
 
 static inline void run_entry(struct exec *x, struct entry *e, unsigned modes)

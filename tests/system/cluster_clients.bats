@@ -160,6 +160,14 @@ one_line()
     is "ERR wrong number of arguments for 'mset' command" node 0 MSET a 1 b
 }
 
+@test "the slowlog has a request for keys of several nodes as the client sent it" {
+    serve_cluster --slowlog-log-slower-than 0
+    memcache_of 1 "get $(keys k 20 | tr '\n' ' ')nowhere"
+    node 1 SLOWLOG GET -1 >"$OUT"
+    # Maybe twice, as it has waited.
+    sed -n '/^get$/,/^nowhere$/p' "$OUT" | sort -u | cmp - <((echo get; keys k 20; echo nowhere) | sort)
+}
+
 @test "large values from several nodes come back whole" {
     serve_cluster
     local i
