@@ -5,8 +5,9 @@
 
 A port with an m before it speaks memcached's text protocol, others RESP. Each thread has keys of its own,
 so it knows what was acknowledged last: anything older is stale, nothing at all is a miss (and is stored
-again, as a cache's client does). A write that failed may or may not have happened. Ends when FILE exists,
-and prints one line of figures. Connections to mortal ports may break; to others that is an error.
+again, as a cache's client does). A write that failed may or may not have happened. Counters are INCRed, and
+each answer is one more than the last; else it is stale. Some are read by MGET. Ends when FILE exists, and
+prints one line of figures. Connections to mortal ports may break; to others that is an error.
 """
 import argparse
 import os
@@ -39,6 +40,8 @@ class Resp:
             raise OSError("the connection ended")
         if line[:1] == b"-":
             return "error", line.decode()
+        if line[:1] == b"*":
+            return "value", [self.reply()[1] for _ in range(int(line[1:]))]
         if line[:1] != b"$":
             return "value", line[1:-2]
         length = int(line[1:])
@@ -94,6 +97,7 @@ class Figures:
 
 class Thread(threading.Thread):
     DEPTH = 16
+    COUNTERS = 200
 
     def __init__(self, number, options, figures):
         super().__init__(daemon=True)
@@ -106,6 +110,7 @@ class Thread(threading.Thread):
         self.keys = [b"key:%d:%d" % (number, i) for i in range(each)]
         self.may_hold = [{None} for _ in self.keys]
         self.version = 0
+        self.counters = {b"count:%d:%d" % (number, i): 0 for i in range(self.COUNTERS)}
 
     def value(self, at):
         self.version += 1
@@ -154,6 +159,26 @@ class Thread(threading.Thread):
         else:
             self.may_hold[at] = {got}
 
+    def count(self, port):
+        """RESP alone, and no mortal ports: who knows what was counted when a node was lost?"""
+        chosen = [self.dice.choice(list(self.counters)) for _ in range(self.DEPTH)]
+        for key, (kind, got) in zip(chosen, self.link(port).run([(b"INCR", key, None) for key in chosen])):
+            self.counters[key] += 1
+            if kind == "error":
+                self.figures.add("errors", "port %s INCR %s: %s" % (port, key, got.strip()))
+            elif int(got) != self.counters[key]:
+                self.figures.add("stale", "%s is %s, not %d" % (key, got.decode(), self.counters[key]))
+                self.counters[key] = int(got)
+
+    def read_many(self, port):
+        chosen = self.dice.sample(range(len(self.keys)), min(self.DEPTH, len(self.keys)))
+        rest = b"".join(b"$%d\r\n%s\r\n" % (len(self.keys[at]), self.keys[at]) for at in chosen)
+        link = self.link(port)
+        link.socket.sendall(b"*%d\r\n$4\r\nMGET\r\n" % (1 + len(chosen)) + rest)
+        kind, got = link.reply()
+        for i, at in enumerate(chosen):
+            self.judge(port, b"GET", at, None, kind, got if kind == "error" else got[i])
+
     def plan(self):
         planned = []
         for at in self.dice.sample(range(len(self.keys)), min(self.DEPTH, len(self.keys))):
@@ -172,10 +197,19 @@ class Thread(threading.Thread):
         for first in range(0, len(self.keys), 64):
             chosen = range(first, min(first + 64, len(self.keys)))
             self.batch(self.options.ports[0], [(b"SET", at, self.value(at)) for at in chosen])
+        if not self.options.read_only: # as a loop before this one may have left them
+            self.link(self.options.ports[0]).run([(b"SET", key, b"0") for key in self.counters])
         self.options.filled.wait()
         alive = list(self.options.ports)
         while not os.path.exists(self.options.stop):
             port = self.dice.choice(alive)
+            if not self.options.read_only and port[0] != "m" and port not in self.options.mortal:
+                try:
+                    self.count(port)
+                    self.read_many(port)
+                except OSError as broken:
+                    self.links.pop(port, None)
+                    self.figures.add("errors", "port %s: %s" % (port, broken))
             if not self.batch(port, self.plan()) and port in self.options.mortal:
                 alive.remove(port)
 
