@@ -52,9 +52,10 @@ REPLAY_INLINE evict_id evict_host_any(const struct evict_host *host, uint64_t di
 }
 
 /* The build renames the type as well: the server's is in the program, too. */
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
-#define TYPE        JOIN(compiled_, POLICY)
+#define JOIN_(a, b)               a##b
+#define JOIN(a, b)                JOIN_(a, b)
+#define TYPE                      JOIN(compiled_, POLICY)
+#define evict_wtinylfu_doorkeeper compiled_wtinylfu_doorkeeper
 #include POLICY_SOURCE
 
 #include "server/evict/list.h"

@@ -78,7 +78,9 @@ static void print_help(void)
     fputs(help, stdout);
     for (size_t i = 0; (type = evict_type_at(i)) != NULL; i++)
         printf("%s ", type->name);
-    printf("belady beladysize\n");
+    for (unsigned i = 0; i < ORACLES; i++)
+        printf("%s ", oracles[i]->name);
+    printf("wtinylfu-doorkeeper\n"); /* of wtinylfu: evict.h */
 }
 
 /* By expiry makes no sense on most traces, so `all` leaves ttl out. */

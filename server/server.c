@@ -169,8 +169,10 @@ static bool is_auto(const char *policy)
 }
 
 /* "allkeys-lru" in two. False if it is no policy. What auto begins with is the store's to
- * say. Policies with queues order all items there are, and ttl is for those with an expiry. */
-static bool parse_policy(const char *text, enum evict_scope *scope, const struct evict_type **policy)
+ * say. Policies with queues order all items there are, and ttl is for those with an expiry.
+ * Wtinylfu has two kinds, with a doorkeeper and without. */
+static bool parse_policy(const char *text, bool doorkeeper, enum evict_scope *scope,
+                         const struct evict_type **policy)
 {
     static const char all[] = "allkeys-", some[] = "volatile-";
 
@@ -180,6 +182,8 @@ static bool parse_policy(const char *text, enum evict_scope *scope, const struct
         return true;
     if (strncmp(text, all, sizeof all - 1) == 0) {
         *scope = EVICT_ALLKEYS;
+        if (doorkeeper && strcmp(text + sizeof all - 1, "wtinylfu") == 0)
+            return *policy = evict_type_find("wtinylfu-doorkeeper"), true;
         *policy = is_auto(text) ? auto_candidate(0) : evict_type_find(text + sizeof all - 1);
         return *policy != NULL && strcmp((*policy)->name, "ttl") != 0;
     }
@@ -195,7 +199,7 @@ bool server_policy_ok(const char *name)
     enum evict_scope scope;
     const struct evict_type *policy;
 
-    return parse_policy(name, &scope, &policy);
+    return parse_policy(name, false, &scope, &policy);
 }
 
 static void make_run_id(char run_id[41])
@@ -231,7 +235,7 @@ static bool open_store(struct server *server, unsigned workers, char *err, size_
 
     if (getrandom(&config.seed, sizeof config.seed, 0) != sizeof config.seed)
         config.seed = (uint64_t)clock_now_us();
-    if (!parse_policy(o->maxmemory_policy, &config.scope, &config.policy)) {
+    if (!parse_policy(o->maxmemory_policy, o->wtinylfu_doorkeeper, &config.scope, &config.policy)) {
         snprintf(err, err_len, "maxmemory-policy %s is not known", o->maxmemory_policy);
         return false;
     }
@@ -627,7 +631,7 @@ static const char *apply_policy(struct server *server)
     enum evict_scope scope;
     const struct evict_type *policy;
 
-    if (!parse_policy(server->options.maxmemory_policy, &scope, &policy))
+    if (!parse_policy(server->options.maxmemory_policy, server->options.wtinylfu_doorkeeper, &scope, &policy))
         return "no such policy";
     if (is_auto(server->options.maxmemory_policy) ? store_set_auto(server->store)
                                                   : store_set_policy(server->store, scope, policy))
@@ -655,6 +659,8 @@ const char *server_apply_option(struct server *server, const char *name)
                      "maxmemory";
     if (strcmp(name, "maxmemory-policy") == 0)
         return apply_policy(server);
+    if (strcmp(name, "wtinylfu-doorkeeper") == 0)
+        return strcmp(o->maxmemory_policy, "allkeys-wtinylfu") == 0 ? apply_policy(server) : NULL;
     if (strcmp(name, "mrc-enabled") == 0 || strcmp(name, "shadow-items") == 0)
         return apply_shadows(server);
     if (strcmp(name, "herd-negative-max-items") == 0)

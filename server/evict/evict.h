@@ -149,7 +149,8 @@ struct evict_type {
     void (*check)(const struct evict_policy *p);
 };
 
-/* The row of that name ("lru"), NULL if there is none. */
+/* The row of that name ("lru"), NULL if there is none. Besides the rows there is
+ * "wtinylfu-doorkeeper", which is how wtinylfu serves if an option says so. */
 const struct evict_type *evict_type_find(const char *name);
 /* Row i, NULL past the end. */
 const struct evict_type *evict_type_at(size_t i);

@@ -8,5 +8,6 @@
 #define EVICT_POLICY(name, help) extern const struct evict_type evict_##name;
 #include "server/evict/policies.def"
 #undef EVICT_POLICY
+extern const struct evict_type evict_wtinylfu_doorkeeper; /* of evict_wtinylfu */
 
 #endif

@@ -19,6 +19,11 @@
  * the capacity upwards, shrink by 2 % each time, and begin anew when the hit
  * ratio changes by 5 % or more. (5) While the cache fills nobody contests.
  *
+ * With a doorkeeper (TinyLFU, section 3.4.2) a key's first use in a period is only
+ * noted in a Bloom filter, and raises the estimate by one; the sketch counts the
+ * others, so keys seen once do not blur it. A use noted there counts for the period
+ * as well; when the sketch is halved the filter is emptied.
+ *
  * A fixed window of 1 % loses to LRU by up to 76 % on keys of fast changing
  * popularity; the climber is what makes this a policy for all seasons. Caffeine's
  * first step goes down, which a window of 1 % can hardly do, so it wastes a
@@ -27,6 +32,7 @@
 #include "server/evict/policies.h"
 #include "server/evict/list.h"
 #include "server/check.h"
+#include "server/filter/bloom.h"
 #include "server/filter/sketch.h"
 
 #include <stdlib.h>
@@ -39,10 +45,12 @@ enum { SKETCH_MIN = 256, FAMOUS = 6, LUCK = 128, TRANSFERS_MAX = 1000 };
 #define STEP_SHARE      .0625
 #define STEP_DECAY      .98
 #define RESTART_CHANGE  .05
+#define DOOR_ERROR      .1
 
 struct evict_policy {
     const struct evict_host *host;
     struct sketch *sketch;
+    struct bloom *door; /* the doorkeeper; NULL: there is none */
     uint64_t capacity, dice;
     uint64_t window_max, protected_max;
     struct evict_list lists[LISTS];
@@ -71,6 +79,7 @@ static void wtinylfu_destroy(struct evict_policy *p)
     if (p == NULL)
         return;
     sketch_free(&p->sketch);
+    bloom_free(&p->door);
     free(p);
 }
 
@@ -84,6 +93,24 @@ static struct evict_policy *wtinylfu_create(const struct evict_host *host, const
     p->dice = (config->seed + 1) * UINT64_C(0xD1342543DE82EF95) | 1;
     set_shares(p, config->capacity);
     if ((p->sketch = sketch_new(SKETCH_MIN)) == NULL) {
+        wtinylfu_destroy(p);
+        return NULL;
+    }
+    return p;
+}
+
+/* For all that may come in a period, each key once. */
+static struct bloom *make_door(const struct evict_policy *p)
+{
+    return bloom_new(sketch_period(p->sketch), DOOR_ERROR, 0);
+}
+
+static struct evict_policy *create_with_doorkeeper(const struct evict_host *host,
+                                                   const struct evict_config *config)
+{
+    struct evict_policy *p = wtinylfu_create(host, config);
+
+    if (p != NULL && (p->door = make_door(p)) == NULL) {
         wtinylfu_destroy(p);
         return NULL;
     }
@@ -162,9 +189,24 @@ static void climb(struct evict_policy *p)
     }
 }
 
+/* The first use in a period is the doorkeeper's to remember; a full one passes all on. */
+static void count_use(struct evict_policy *p, uint64_t hash)
+{
+    bool first = p->door != NULL && bloom_add(p->door, hash) == BLOOM_NEW;
+    bool halved = first ? sketch_pass(p->sketch) : sketch_add(p->sketch, hash);
+
+    if (halved && p->door != NULL)
+        bloom_clear(p->door);
+}
+
+static unsigned uses(const struct evict_policy *p, uint64_t hash)
+{
+    return sketch_count(p->sketch, hash) + (p->door != NULL && bloom_maybe(p->door, hash));
+}
+
 static void note_request(struct evict_policy *p, uint64_t hash, bool hit)
 {
-    sketch_add(p->sketch, hash);
+    count_use(p, hash);
     p->hits += hit;
     if (++p->requests >= sketch_period(p->sketch))
         climb(p);
@@ -175,6 +217,17 @@ static unsigned wtinylfu_arriving(struct evict_policy *p, uint64_t hash, uint32_
     p->newcomer_weight = weight;
     note_request(p, hash, false);
     return 0;
+}
+
+/* What the old one knew is forgotten: uses at the door, one for each key at most. */
+static void grow_door(struct evict_policy *p)
+{
+    struct bloom *door = p->door != NULL ? make_door(p) : NULL;
+
+    if (door == NULL)
+        return;
+    bloom_free(&p->door);
+    p->door = door;
 }
 
 /* Twice as many as there are, but no more than will fit at this average weight:
@@ -190,7 +243,8 @@ static void grow_sketch(struct evict_policy *p)
     fits = (uint64_t)((double)p->capacity * (double)count / (double)weight);
     if (wanted > fits)
         wanted = fits;
-    (void)sketch_fit(p->sketch, wanted > count ? wanted : count); /* else it stays and estimates worse */
+    if (sketch_fit(p->sketch, wanted > count ? wanted : count)) /* else it stays and estimates worse */
+        grow_door(p);
 }
 
 static void wtinylfu_admitted(struct evict_policy *p, evict_id id, uint64_t hash, uint32_t weight,
@@ -231,9 +285,9 @@ static uint64_t roll(struct evict_policy *p)
 
 static bool admits(struct evict_policy *p, evict_id candidate, evict_id victim)
 {
-    unsigned fame = sketch_count(p->sketch, evict_host_hash(p->host, candidate));
+    unsigned fame = uses(p, evict_host_hash(p->host, candidate));
 
-    if (fame > sketch_count(p->sketch, evict_host_hash(p->host, victim)))
+    if (fame > uses(p, evict_host_hash(p->host, victim)))
         return true;
     return fame >= FAMOUS && roll(p) % LUCK == 0;
 }
@@ -294,7 +348,7 @@ static void wtinylfu_each_cold_first(struct evict_policy *p, void (*visit)(void 
 
 static size_t wtinylfu_bytes(const struct evict_policy *p)
 {
-    return sizeof(*p) + sketch_bytes(p->sketch);
+    return sizeof(*p) + sketch_bytes(p->sketch) + (p->door != NULL ? bloom_bytes(p->door) : 0);
 }
 
 static void wtinylfu_check(const struct evict_policy *p)
@@ -306,22 +360,19 @@ static void wtinylfu_check(const struct evict_policy *p)
     }
     CHECK(p->window_max + p->protected_max <= p->capacity);
     sketch_check(p->sketch);
+    if (p->door != NULL)
+        bloom_check(p->door);
 }
 
-const struct evict_type evict_wtinylfu = {
-    .name = "wtinylfu",
-    .linked = true,
-    .create = wtinylfu_create,
-    .destroy = wtinylfu_destroy,
-    .arriving = wtinylfu_arriving,
-    .admitted = wtinylfu_admitted,
-    .touched = wtinylfu_touched,
-    .victim = wtinylfu_victim,
-    .gone = wtinylfu_gone,
-    .resized = wtinylfu_resized,
-    .moved = wtinylfu_moved,
-    .set_capacity = wtinylfu_set_capacity,
-    .each_cold_first = wtinylfu_each_cold_first,
-    .bytes = wtinylfu_bytes,
-    .check = wtinylfu_check,
-};
+/* But for how one is made, both are the same. */
+#define WTINYLFU(called, made_by)                                                                            \
+    {                                                                                                        \
+        .name = called, .create = made_by, .linked = true, .destroy = wtinylfu_destroy,                      \
+        .arriving = wtinylfu_arriving, .admitted = wtinylfu_admitted, .touched = wtinylfu_touched,           \
+        .victim = wtinylfu_victim, .gone = wtinylfu_gone, .resized = wtinylfu_resized,                       \
+        .moved = wtinylfu_moved, .set_capacity = wtinylfu_set_capacity,                                      \
+        .each_cold_first = wtinylfu_each_cold_first, .bytes = wtinylfu_bytes, .check = wtinylfu_check,       \
+    }
+
+const struct evict_type evict_wtinylfu = WTINYLFU("wtinylfu", wtinylfu_create);
+const struct evict_type evict_wtinylfu_doorkeeper = WTINYLFU("wtinylfu-doorkeeper", create_with_doorkeeper);

@@ -107,7 +107,7 @@ static void halve(struct sketch *s)
     s->additions = s->additions > odd ? (s->additions - odd) / 2 : 0;
 }
 
-void sketch_add(struct sketch *s, uint64_t hash)
+bool sketch_add(struct sketch *s, uint64_t hash)
 {
     uint64_t *block = block_of(s, hash);
     bool raised = false;
@@ -121,8 +121,15 @@ void sketch_add(struct sketch *s, uint64_t hash)
             raised = true;
         }
     }
-    if (raised && ++s->additions >= sketch_period(s))
-        halve(s);
+    return raised && sketch_pass(s);
+}
+
+bool sketch_pass(struct sketch *s)
+{
+    if (++s->additions < sketch_period(s))
+        return false;
+    halve(s);
+    return true;
 }
 
 unsigned sketch_count(const struct sketch *s, uint64_t hash)

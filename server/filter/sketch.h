@@ -25,8 +25,11 @@ void sketch_free(struct sketch **);
  * shrinks. Estimates stay what they were. False when memory is short: then
  * nothing has changed. */
 bool sketch_fit(struct sketch *, uint64_t entries);
-/* Saw the key once more. The hash must be well mixed in all its 64 bits. */
-void sketch_add(struct sketch *, uint64_t hash);
+/* Saw the key once more; true if that ended a period, so all is halved now. The hash must be
+ * well mixed in all its 64 bits. */
+bool sketch_add(struct sketch *, uint64_t hash);
+/* A use that someone else remembers: it counts for the period only. */
+bool sketch_pass(struct sketch *);
 /* 0..SKETCH_COUNT_MAX */
 unsigned sketch_count(const struct sketch *, uint64_t hash);
 /* Additions that changed something between two halvings. */

@@ -125,3 +125,19 @@ mrc()
     echo "8mb: said $quarter, is $real"
     awk "BEGIN { d = $quarter - $real; exit !(d < .06 && d > -.06) }"
 }
+
+@test "a doorkeeper can be had at any time, and is part of wtinylfu only" {
+    start_node --maxmemory 16mb --maxmemory-policy allkeys-wtinylfu --wtinylfu-doorkeeper yes
+    is wtinylfu-doorkeeper info eviction_policy
+    cli SET kept yes
+    is OK cli CONFIG SET wtinylfu-doorkeeper no
+    is wtinylfu info eviction_policy
+    is OK cli CONFIG SET maxmemory-policy allkeys-lru
+    is OK cli CONFIG SET wtinylfu-doorkeeper yes
+    is lru info eviction_policy
+    is OK cli CONFIG SET maxmemory-policy allkeys-wtinylfu
+    is wtinylfu-doorkeeper info eviction_policy
+    is yes cli GET kept
+    timeout 60 "$CORRAL_BIN/corral-load" --port "$PORT" --preload --keys 60000 --value-size 500 --requests 60000 >/dev/null
+    [ "$(info evicted_keys)" -gt 10000 ]
+}

@@ -8,6 +8,7 @@
 #define sketch_free    compiled_sketch_free
 #define sketch_fit     compiled_sketch_fit
 #define sketch_add     compiled_sketch_add
+#define sketch_pass    compiled_sketch_pass
 #define sketch_count   compiled_sketch_count
 #define sketch_period  compiled_sketch_period
 #define sketch_entries compiled_sketch_entries

@@ -8,6 +8,7 @@
  * The host here is as unhelpful as evict.h allows: ids are dealt at random,
  * change while items are resident, and change at every requeue. */
 #include "server/evict/evict.h"
+#include "server/filter/bloom.h"
 #include "server/filter/sketch.h"
 
 #include <setjmp.h>
@@ -95,6 +96,7 @@ struct model {
     struct row c, d;       /* more rows: slru */
     bool is_lir[KEYS + 1]; /* lirs */
     struct sketch *sketch; /* wtinylfu */
+    struct bloom *door;    /* its doorkeeper */
     uint64_t window_max, protected_max, hit_count, requests, rolls;
     double ratio_before, step;
     struct row evicted; /* in this step */
@@ -604,8 +606,30 @@ static void gdsf_hit(struct model *m, unsigned key)
     gdsf_file(m, key);
 }
 
-/* wtinylfu: a = window, b = probation, c = protected. The sketch is the real
- * one; test_sketch.c is about that. */
+/* wtinylfu: a = window, b = probation, c = protected. The sketch and the doorkeeper
+ * are the real ones; test_sketch.c and test_bloom.c are about those. */
+static void wtinylfu_hire(struct model *m)
+{
+    if (strcmp(m->rules->name, "wtinylfu-doorkeeper") != 0)
+        return;
+    bloom_free(&m->door);
+    m->door = bloom_new(sketch_period(m->sketch), .1, 0);
+    assert_non_null(m->door);
+}
+static unsigned wtinylfu_uses(const struct model *m, unsigned key)
+{
+    unsigned uses = sketch_count(m->sketch, hash_of(key));
+
+    return m->door != NULL && bloom_maybe(m->door, hash_of(key)) ? uses + 1 : uses;
+}
+static void wtinylfu_count(struct model *m, unsigned key)
+{
+    if (m->door == NULL)
+        sketch_add(m->sketch, hash_of(key));
+    else if (bloom_add(m->door, hash_of(key)) != BLOOM_NEW ? sketch_add(m->sketch, hash_of(key))
+                                                           : sketch_pass(m->sketch))
+        bloom_clear(m->door);
+}
 static void wtinylfu_shares(struct model *m)
 {
     m->window_max = m->capacity / 100 > 0 ? m->capacity / 100 : 1;
@@ -613,8 +637,10 @@ static void wtinylfu_shares(struct model *m)
     m->step = .0625 * (double)m->capacity;
     m->ratio_before = 0;
     m->hit_count = m->requests = 0;
-    if (m->sketch == NULL)
-        m->sketch = sketch_new(256);
+    if (m->sketch != NULL)
+        return;
+    m->sketch = sketch_new(256);
+    wtinylfu_hire(m);
 }
 static void wtinylfu_balance(struct model *m)
 {
@@ -671,7 +697,7 @@ static void wtinylfu_note(struct model *m, unsigned key, bool hit)
 {
     if (m->sketch == NULL)
         wtinylfu_shares(m);
-    sketch_add(m->sketch, hash_of(key));
+    wtinylfu_count(m, key);
     m->hit_count += hit;
     if (++m->requests == sketch_period(m->sketch))
         wtinylfu_climb(m);
@@ -691,8 +717,10 @@ static void wtinylfu_enter(struct model *m, unsigned key)
     count = m->a.n + m->b.n + m->c.n;
     weight = row_weight(m, &m->a) + row_weight(m, &m->b) + row_weight(m, &m->c);
     fits = (uint64_t)((double)m->capacity * (double)count / (double)weight);
-    if (count > sketch_entries(m->sketch))
-        sketch_fit(m->sketch, fits < count ? count : fits < 2 * count ? fits : 2 * count);
+    if (count <= sketch_entries(m->sketch))
+        return;
+    sketch_fit(m->sketch, fits < count ? count : fits < 2 * count ? fits : 2 * count);
+    wtinylfu_hire(m);
 }
 static void wtinylfu_hit(struct model *m, unsigned key)
 {
@@ -722,8 +750,8 @@ static unsigned wtinylfu_victim(struct model *m)
         return m->a.key[0];
     if (m->a.n == 0 || row_weight(m, &m->a) + m->arriving_weight <= m->window_max)
         return victim;
-    seen = sketch_count(m->sketch, hash_of(m->a.key[0]));
-    if (seen <= sketch_count(m->sketch, hash_of(victim)) && !(seen >= 6 && wtinylfu_roll(m) % 128 == 0))
+    seen = wtinylfu_uses(m, m->a.key[0]);
+    if (seen <= wtinylfu_uses(m, victim) && !(seen >= 6 && wtinylfu_roll(m) % 128 == 0))
         return m->a.key[0];
     row_push(&m->b, m->a.key[0]);
     row_remove(&m->a, m->a.key[0]);
@@ -761,6 +789,8 @@ static const struct rules models[] = {
      NULL},
     {"gdsf", NULL, gdsf_enter, gdsf_hit, lfu_victim, leave_a, NULL, lfu_order, gdsf_reweighed, NULL},
     {"wtinylfu", wtinylfu_arriving, wtinylfu_enter, wtinylfu_hit, wtinylfu_victim, wtinylfu_leave,
+     wtinylfu_balance, wtinylfu_order, NULL, wtinylfu_shares},
+    {"wtinylfu-doorkeeper", wtinylfu_arriving, wtinylfu_enter, wtinylfu_hit, wtinylfu_victim, wtinylfu_leave,
      wtinylfu_balance, wtinylfu_order, NULL, wtinylfu_shares},
 };
 
@@ -1118,6 +1148,7 @@ static void compare(const struct rules *rules, bool weighted, uint64_t seed)
     assert_int_equal(c->type->victim(c->policy), EVICT_NOBODY);
     cache_free(c);
     sketch_free(&m->sketch);
+    bloom_free(&m->door);
     free(m);
     free(w);
 }
@@ -1247,6 +1278,7 @@ static void every_row_is_found_by_its_name(void **state)
         t->destroy(NULL);
     }
     assert_int_equal(i, 14);
+    assert_string_equal(evict_type_find("wtinylfu-doorkeeper")->name, "wtinylfu-doorkeeper");
     assert_null(evict_type_find("mru"));
 }
 

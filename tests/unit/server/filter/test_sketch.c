@@ -74,6 +74,24 @@ static void a_period_halves_everything(void **state)
     sketch_free(&s);
 }
 
+/* What another remembers brings the halving nearer, and is in no counter. */
+static void what_passes_counts_for_the_period_only(void **state)
+{
+    enum { ENTRIES = 300 };
+    struct sketch *s = sketch_new(ENTRIES);
+
+    (void)state;
+    for (unsigned i = 0; i < 8; i++)
+        assert_false(sketch_add(s, hash_of(0)));
+    for (unsigned i = 0; i < 10 * ENTRIES - 8 - 1; i++)
+        assert_false(sketch_pass(s));
+    assert_int_equal(sketch_count(s, hash_of(0)), 8);
+    assert_int_equal(sketch_count(s, hash_of(1)), 0);
+    assert_true(sketch_pass(s));
+    assert_int_equal(sketch_count(s, hash_of(0)), 4);
+    sketch_free(&s);
+}
+
 static void growing_changes_no_estimate(void **state)
 {
     struct sketch *s = sketch_new(256);
@@ -101,6 +119,7 @@ int main(void)
         cmocka_unit_test(estimates_are_never_too_low),
         cmocka_unit_test(counters_stop_at_fifteen),
         cmocka_unit_test(a_period_halves_everything),
+        cmocka_unit_test(what_passes_counts_for_the_period_only),
         cmocka_unit_test(growing_changes_no_estimate),
     };
 

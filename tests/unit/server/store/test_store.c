@@ -402,8 +402,9 @@ static void residents_are_handed_over_coldest_first(void **state)
 
 static void switches_policy_and_limit_without_dropping_what_fits(void **state)
 {
-    static const char *const names[] = {"lru",  "s3fifo", "arc",  "sieve", "clock", "lfu",      "s3fifo",
-                                        "fifo", "random", "lirs", "twoq",  "gdsf",  "wtinylfu", "slru"};
+    static const char *const names[] = {"lru",  "s3fifo", "arc",      "sieve",  "clock",
+                                        "lfu",  "s3fifo", "fifo",     "random", "lirs",
+                                        "twoq", "gdsf",   "wtinylfu", "slru",   "wtinylfu-doorkeeper"};
     (void)state;
     struct rig *r = rig_new(UINT64_C(256) * MIB, EVICT_ALLKEYS, "s3fifo", 1, 9);
     r->roomy = true;
