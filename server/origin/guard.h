@@ -8,7 +8,8 @@
  * filter before it was stored there. Writes through this node see to it themselves;
  * other writers say BF.ADD first. Then the filter errs to one side only: it may let a
  * question pass that could have been spared, and it hides nothing. A filter that is
- * not there, is being loaded, or is no Bloom filter guards nothing. */
+ * not there, is being loaded, or is no Bloom filter guards nothing. Nor is there a guard
+ * in a cluster, whose nodes would not hear of each other's writes: origins.c refuses it. */
 #ifndef CORRAL_ORIGIN_GUARD_H
 #define CORRAL_ORIGIN_GUARD_H
 

@@ -122,6 +122,17 @@ static const char *missing(const struct origin_rules *rules)
     return NULL;
 }
 
+/* A guard is one key, which one node of a cluster has: the writes of the others would not be in
+ * it, and when their keys come to that node, it would hide what they wrote. */
+static bool guards_in_cluster(const struct server *server, const struct origin_rules *rules)
+{
+    bool guards = false;
+
+    for (unsigned i = 0; i < rules->len; i++)
+        guards |= rules->rules[i].guard != NULL;
+    return guards && server->options.cluster_enabled;
+}
+
 static const char *apply(struct server *server)
 {
     static _Thread_local char err[OPTION_ERROR_MAX];
@@ -131,7 +142,10 @@ static const char *apply(struct server *server)
 
     if (rules == NULL)
         return err;
-    if ((why = missing(rules)) != NULL) {
+    why = guards_in_cluster(server, rules)
+              ? "a node of a cluster can have no guard: it would not hear of the other nodes' writes"
+              : missing(rules);
+    if (why != NULL) {
         origin_rules_free(&rules);
         return why;
     }

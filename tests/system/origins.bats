@@ -698,6 +698,16 @@ END
     is five cli GET item:5
 }
 
+@test "a guard: none in a cluster, where it would hide what other nodes wrote" {
+    refused --cluster-enabled yes --origin 'a:*' "redis://127.0.0.1:1" guard names
+    [ "$status" -ne 0 ]
+    [[ $output == *"a node of a cluster can have no guard"* ]]
+    start_node --cluster-enabled yes --cluster-port "$(free_port)" --cluster-link-port "$(free_port)" \
+        --cluster-client-port "$(free_port)" --cluster-config-file "$BATS_TEST_TMPDIR/state"
+    cli CONFIG SET origin "a:* redis://127.0.0.1:1 guard names" | grep 'can have no guard'
+    is OK cli CONFIG SET origin "a:* redis://127.0.0.1:1"
+}
+
 @test "a guard: what is written through this node is in it before the origin has it" {
     start_redis
     start_node --threads 2 --origin 'a:*' "redis://127.0.0.1:$ORIGIN_PORT" guard names write through negative-ttl 0 \
