@@ -414,7 +414,7 @@ static bool detect_table(struct reader *r, const struct field *fields, unsigned 
         return true;
     }
     fprintf(stderr,
-            "%s: %s: a table whose first line does not name its columns: say which is which, as in "
+            "%s: %s: a table whose first line names no column 'key': say which is which, as in "
             "--columns time,key,-,size\n",
             program_invocation_short_name, r->path);
     return false;
