@@ -58,6 +58,7 @@ struct shadow {
     uint64_t whole;    /* what the real cache could hold */
     uint64_t capacity; /* what this one may */
     uint64_t held, count;
+    size_t bytes_new; /* of the policy when it was made: a large one has no more of these */
     uint8_t *state;
     struct shadow_link *links; /* queue-shaped policies */
     uint32_t newest[EVICT_QUEUES_MAX], oldest[EVICT_QUEUES_MAX];
@@ -217,6 +218,7 @@ static bool shadow_init(struct shadows *all, unsigned number, const struct shado
     struct evict_config config = {.capacity = s->capacity, .seed = all->seed};
     if ((s->policy = kind->type->create(&s->host, &config)) == NULL)
         goto fail;
+    s->bytes_new = kind->type->bytes(s->policy);
     return true;
 fail:
     shadow_destroy(s);
@@ -786,9 +788,10 @@ uint64_t shadows_bytes(const struct shadows *all)
 double shadows_overhead(const struct shadows *all, unsigned number)
 {
     const struct shadow *s = &all->shadows[number];
+    size_t bytes = s->kind.type->bytes(s->policy);
 
     CHECK(number < all->count);
-    return (double)s->kind.type->bytes(s->policy) / (double)s->capacity;
+    return bytes > s->bytes_new ? (double)(bytes - s->bytes_new) / (double)s->capacity : 0;
 }
 
 void shadows_check(const struct shadows *all)

@@ -97,7 +97,7 @@ uint64_t shadows_items(const struct shadows *, unsigned number); /* held now */
 /* Reads that only one of the two would have hit. */
 double shadows_disagreed(const struct shadows *, unsigned a, unsigned b);
 uint64_t shadows_bytes(const struct shadows *);
-/* The policy's own heap bytes for each byte of its shadow's room. */
+/* The policy's own heap bytes for each byte of its shadow's room, without those it has when it is new. */
 double shadows_overhead(const struct shadows *, unsigned number);
 void shadows_check(const struct shadows *);
 

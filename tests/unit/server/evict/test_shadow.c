@@ -238,6 +238,40 @@ static void the_sample_is_bounded(void **state)
     shadows_free(&all);
 }
 
+/* What a policy takes, however little it has to remember, must not be taken for its share in a large cache.
+ */
+static double overhead_at(const char *policy, uint32_t items)
+{
+    struct shadow_kind kind = {evict_type_find(policy), SHADOW_EVICTS_ALL, 1};
+    struct shadows *all = shadows_new(&kind, 1, 2 * items, 1);
+    double overhead;
+
+    assert_non_null(all);
+    shadows_set_capacity(all, 0, (uint64_t)items * 540);
+    for (uint32_t key = 1; key <= 10 * items; key++) {
+        struct shadow_item item = {.hash = hash_of(key), .weight = 540};
+
+        shadows_missed(all, &item, 0);
+        shadows_stored(all, &item, 0);
+    }
+    overhead = shadows_overhead(all, 0);
+    shadows_free(&all);
+    return overhead;
+}
+
+static void small_shadows_tell_what_a_policy_takes(void **state)
+{
+    static const char *const names[] = {"s3fifo", "arc", "twoq", "wtinylfu", "lru", "sieve"};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        double small = overhead_at(names[i], 150), large = overhead_at(names[i], 16 * 150);
+
+        print_message("%-9s %.4f of a small one, %.4f of a large one\n", names[i], small, large);
+        assert_true(small >= 0 && small < large + .03);
+    }
+}
+
 static void what_is_out_of_time_is_nobodys_miss(void **state)
 {
     struct shadow_kind kind = {evict_type_find("lru"), SHADOW_EVICTS_ALL, 1};
@@ -385,6 +419,7 @@ int main(void)
         cmocka_unit_test(small_caches_are_shadowed_whole),
         cmocka_unit_test(samples_are_as_good_as_they_say),
         cmocka_unit_test(the_sample_is_bounded),
+        cmocka_unit_test(small_shadows_tell_what_a_policy_takes),
         cmocka_unit_test(what_is_out_of_time_is_nobodys_miss),
         cmocka_unit_test(a_filling_is_no_second_use),
         cmocka_unit_test(who_may_not_go_stays),
