@@ -94,23 +94,28 @@ def quantile(values, q):
 class Net:
     """Namespaces 1 .. n, each with an address NET.k, on a bridge."""
 
+    made = 0
+
     def __init__(self, n):
         self.n = n
-        call("ip", "link", "add", TAG, "type", "bridge")
-        call("ip", "link", "set", TAG, "up")
+        # A name of its own: the kernel takes its time to remove what had one before.
+        self.tag = TAG + "abcdefgh"[Net.made]
+        Net.made += 1
+        call("ip", "link", "add", self.tag, "type", "bridge")
+        call("ip", "link", "set", self.tag, "up")
         for k in range(1, n + 1):
             call("ip", "netns", "add", self.ns(k))
             call("ip", "link", "add", self.port(k), "type", "veth", "peer", "name", "eth0", "netns", self.ns(k))
-            call("ip", "link", "set", self.port(k), "master", TAG, "up")
+            call("ip", "link", "set", self.port(k), "master", self.tag, "up")
             call("ip", "-n", self.ns(k), "addr", "add", "%s.%d/24" % (NET, k), "dev", "eth0")
             call("ip", "-n", self.ns(k), "link", "set", "eth0", "up")
             call("ip", "-n", self.ns(k), "link", "set", "lo", "up")
 
     def ns(self, k):
-        return "%s-%d" % (TAG, k)
+        return "%s-%d" % (self.tag, k)
 
     def port(self, k):
-        return "%s.%d" % (TAG, k)
+        return "%s.%d" % (self.tag, k)
 
     def plug(self, k, up):
         call("ip", "link", "set", self.port(k), "up" if up else "down")
@@ -123,7 +128,7 @@ class Net:
     def close(self):
         for k in range(1, self.n + 1):
             call("ip", "netns", "del", self.ns(k), check=False)
-        call("ip", "link", "del", TAG, check=False)
+        call("ip", "link", "del", self.tag, check=False)
 
 
 # ---- Corral -----------------------------------------------------------------------------------------------

@@ -44,11 +44,11 @@ free_port()
 
     while :; do
         port=$((10240 + (RANDOM * 32768 + RANDOM) % 20000))
-        # Not one that this test has for something that does not listen yet.
-        grep -q -x "$port" "$BATS_TEST_TMPDIR/ports" 2>/dev/null && continue
+        # Not one that these tests have for something that does not listen yet.
+        grep -q -x "$port" "$BATS_FILE_TMPDIR/ports" 2>/dev/null && continue
         nc -z 127.0.0.1 "$port" 2>/dev/null || break
     done
-    echo "$port" | tee -a "$BATS_TEST_TMPDIR/ports"
+    echo "$port" | tee -a "$BATS_FILE_TMPDIR/ports"
 }
 
 # Starts corrald with these arguments on $PORT and $MC_PORT, which it chooses when they
